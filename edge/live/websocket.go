@@ -1,0 +1,105 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// WebSocket serves the source as JSON text frames {"id","type","data"}, resumed with
+// ?last_event_id=. Pages of other origins are refused unless Options.Origins names them.
+// Clients only listen: one that sends a message is closed.
+func WebSocket(src Source, o Options) http.Handler {
+	o = o.withDefaults()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, filter, leave, ok := admit(w, r, o)
+		if !ok {
+			return
+		}
+		defer leave()
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: o.Origins})
+		if err != nil {
+			return // Accept has answered
+		}
+		defer conn.CloseNow()
+		ctx, cancel := context.WithCancel(conn.CloseRead(ctx))
+		defer cancel()
+		out := &ws{conn: conn, timeout: o.WriteTimeout}
+		var pinger sync.WaitGroup
+		pinger.Go(func() { out.ping(ctx, cancel, o.Heartbeat) })
+		defer pinger.Wait()
+		defer cancel()
+		s := session{src: src, opts: o, filter: filter, out: out, cursor: resumeID(r)}
+		if err := s.run(ctx); !quiet(ctx, err) {
+			o.Log.Info("live client dropped", "remote", r.RemoteAddr, "err", err)
+			conn.Close(websocket.StatusTryAgainLater, "stream ended; resume from the last id")
+			return
+		}
+		if r.Context().Err() == nil {
+			conn.Close(websocket.StatusGoingAway, "server closes")
+		}
+	})
+}
+
+// ws is the transport of one WebSocket client.
+type ws struct {
+	conn    *websocket.Conn
+	timeout time.Duration
+}
+
+type frame struct {
+	ID   string          `json:"id"`
+	Type string          `json:"type"`
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+func (t *ws) send(ctx context.Context, evs []Event) error {
+	for _, e := range evs {
+		if err := t.write(ctx, frame{ID: e.ID, Type: e.Type, Data: e.Data}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beat is a frame of its own because scripts in browsers do not see pings.
+func (t *ws) beat(ctx context.Context, id string) error {
+	return t.write(ctx, frame{ID: id, Type: HeartbeatType})
+}
+
+func (t *ws) write(ctx context.Context, f frame) error {
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	return t.conn.Write(ctx, websocket.MessageText, b)
+}
+
+// ping ends the client's context when it does not answer a ping within the write timeout.
+func (t *ws) ping(ctx context.Context, lost context.CancelFunc, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := t.pingOnce(ctx); err != nil {
+			lost()
+			return
+		}
+	}
+}
+
+func (t *ws) pingOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	return t.conn.Ping(ctx)
+}
