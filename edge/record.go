@@ -31,7 +31,7 @@ const (
 // Record is one entry of the journal. Its JSON is a CloudEvents 1.0 object; these very bytes
 // lie on disk, travel to the cloud and stand in its database.
 type Record struct {
-	Epoch   string // 32 hex digits, see journal
+	Epoch   string // 32 hex digits
 	Lane    Lane
 	Seq     uint64    // contiguous within (Epoch, Lane), from 1
 	Commit  uint64    // the transaction it was written in; contiguous within Epoch, from 1
@@ -40,6 +40,7 @@ type Record struct {
 	Type    string    // "readings", an EventType, or an input's type
 	Subject string    // what it is about; may be empty
 	Time    time.Time // engine time of the commit
+	At      time.Time // when the fact became true, for outputs that are older than their commit; zero = Time
 	Data    json.RawMessage
 }
 
@@ -63,6 +64,10 @@ func (r *Record) AppendJSON(b []byte) []byte {
 	}
 	b = append(b, `,"time":"`...)
 	b = Millis(r.Time).AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	if !r.At.IsZero() && !r.At.Equal(r.Time) {
+		b = append(b, `","at":"`...)
+		b = Millis(r.At).AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	}
 	b = append(b, `","commit":"`...)
 	b = strconv.AppendUint(b, r.Commit, 10)
 	b = append(b, '"')
@@ -85,6 +90,7 @@ func ParseRecord(b []byte) (Record, error) {
 		Type        string          `json:"type"`
 		Subject     string          `json:"subject"`
 		Time        time.Time       `json:"time"`
+		At          time.Time       `json:"at"`
 		Commit      string          `json:"commit"`
 		Input       bool            `json:"input"`
 		Data        json.RawMessage `json:"data"`
@@ -95,7 +101,10 @@ func ParseRecord(b []byte) (Record, error) {
 	if w.SpecVersion != "1.0" {
 		return Record{}, fmt.Errorf("record: specversion %q, want 1.0", w.SpecVersion)
 	}
-	r := Record{Source: w.Source, Type: w.Type, Subject: w.Subject, Time: w.Time.UTC(), Input: w.Input, Data: w.Data}
+	r := Record{Source: w.Source, Type: w.Type, Subject: w.Subject, Time: w.Time.UTC(), At: w.At.UTC(), Input: w.Input, Data: w.Data}
+	if r.At.IsZero() {
+		r.At = r.Time
+	}
 	parts := strings.Split(w.ID, "-")
 	if len(parts) != 3 {
 		return Record{}, fmt.Errorf("record id %q: want epoch-lane-seq", w.ID)
