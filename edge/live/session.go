@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -106,20 +107,30 @@ func (s *session) beat(ctx context.Context) error {
 func admit(w http.ResponseWriter, r *http.Request, o Options) (ctx context.Context, f Filter, leave func(), ok bool) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		http.Error(w, "method not allowed; use GET", http.StatusMethodNotAllowed)
+		refuse(w, http.StatusMethodNotAllowed, "a live stream is opened with GET")
 		return nil, Filter{}, nil, false
 	}
 	f, err := o.Filter(r)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		refuse(w, http.StatusBadRequest, err.Error())
 		return nil, Filter{}, nil, false
 	}
 	ctx, leave, ok = o.Clients.enter(r.Context())
 	if !ok {
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, "too many live clients; try again later", http.StatusServiceUnavailable)
+		refuse(w, http.StatusServiceUnavailable, "too many live clients; try again in some seconds")
 	}
 	return ctx, f, leave, ok
+}
+
+// refuse answers with an RFC 9457 problem.
+func refuse(w http.ResponseWriter, status int, detail string) {
+	body, _ := json.Marshal(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(body)
 }
 
 // resumeID is the event id a client wants to go on from: the Last-Event-ID header or

@@ -24,7 +24,7 @@ func SSE(src Source, o Options) http.Handler {
 		defer leave()
 		out := &sse{w: w, rc: http.NewResponseController(w), timeout: o.WriteTimeout}
 		if err := out.open(); err != nil {
-			http.Error(w, "live stream not possible on this connection", http.StatusInternalServerError)
+			refuse(w, http.StatusInternalServerError, "this connection cannot carry a live stream")
 			o.Log.Error("live stream not possible", "err", err)
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -25,24 +26,41 @@ func WebSocket(src Source, o Options) http.Handler {
 		if err != nil {
 			return // Accept has answered
 		}
-		defer conn.CloseNow()
-		ctx, cancel := context.WithCancel(conn.CloseRead(ctx))
-		defer cancel()
 		out := &ws{conn: conn, timeout: o.WriteTimeout}
-		var pinger sync.WaitGroup
-		pinger.Go(func() { out.ping(ctx, cancel, o.Heartbeat) })
-		defer pinger.Wait()
-		defer cancel()
-		s := session{src: src, opts: o, filter: filter, out: out, cursor: resumeID(r)}
-		if err := s.run(ctx); !quiet(ctx, err) {
-			o.Log.Info("live client dropped", "remote", r.RemoteAddr, "err", err)
-			conn.Close(websocket.StatusTryAgainLater, "stream ended; resume from the last id")
-			return
-		}
-		if r.Context().Err() == nil {
-			conn.Close(websocket.StatusGoingAway, "server closes")
+		status, reason := out.serve(ctx, session{src: src, opts: o, filter: filter, out: out, cursor: resumeID(r)})
+		if status == websocket.StatusTryAgainLater {
+			o.Log.Info("live client dropped", "remote", r.RemoteAddr, "reason", reason)
 		}
 	})
+}
+
+// serve runs the session to its end, closes the connection and waits for its own goroutines.
+func (t *ws) serve(ctx context.Context, s session) (status websocket.StatusCode, reason string) {
+	ctx, cancel := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer t.conn.CloseNow()
+	defer cancel()
+	var talked atomic.Bool
+	helpers.Go(func() {
+		// Reading answers pings and closes. Not Conn.CloseRead: when a client talks, that waits
+		// 15 s for itself. Cancelling this context would cut the closing handshake short.
+		_, _, err := t.conn.Reader(context.WithoutCancel(ctx))
+		talked.Store(err == nil)
+		cancel()
+	})
+	helpers.Go(func() { t.ping(ctx, cancel, s.opts.Heartbeat) })
+
+	err := s.run(ctx)
+	status, reason = websocket.StatusGoingAway, "server closes"
+	switch {
+	case talked.Load():
+		status, reason = websocket.StatusPolicyViolation, "this stream takes no messages"
+	case !quiet(ctx, err):
+		status, reason = websocket.StatusTryAgainLater, err.Error()
+	}
+	t.conn.Close(status, "")
+	return status, reason
 }
 
 // ws is the transport of one WebSocket client.
