@@ -1,0 +1,106 @@
+package edge_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/headcount-hub/headcount/"
+
+// allowed says which of our packages each package may import, besides edge, which all may. A
+// new package needs a line here: arrows point towards edge, siblings do not see each other,
+// only a composition root sees many packages and only its command sees the root.
+var allowed = map[string]string{
+	"edge":                "",
+	"edge/config":         "",
+	"edge/clock":          "",
+	"edge/journal":        "",
+	"edge/occupancy":      "",
+	"edge/alerts":         "",
+	"edge/deliver":        "",
+	"edge/live":           "",
+	"edge/web":            "",
+	"edge/api":            "edge/live edge/web",
+	"edge/engine":         "edge/journal edge/occupancy edge/alerts",
+	"edge/replay":         "edge/engine edge/occupancy",
+	"edge/hub":            "edge/config edge/clock edge/journal edge/engine edge/alerts edge/deliver edge/live edge/api edge/web edge/occupancy drivers drivers/catalog drivers/profiles sync/wire sync/uplink sync/natslink",
+	"drivers":             "",
+	"drivers/catalog":     "drivers drivers/broker drivers/mqtt drivers/lines drivers/httppush",
+	"drivers/payload":     "",
+	"drivers/profiles":    "drivers/payload",
+	"drivers/decode":      "drivers/payload drivers/profiles",
+	"drivers/broker":      "drivers drivers/payload drivers/profiles",
+	"drivers/mqtt":        "drivers drivers/payload drivers/profiles",
+	"drivers/httppush":    "drivers drivers/payload drivers/profiles",
+	"drivers/serialport":  "",
+	"drivers/lines":       "drivers drivers/payload drivers/serialport",
+	"drivers/sim":         "",
+	"drivers/drivertest":  "drivers",
+	"sync/wire":           "",
+	"sync/uplink":         "sync/wire",
+	"sync/natslink":       "sync/wire sync/uplink",
+	"cloud/bus":           "sync/wire",
+	"cloud/store":         "sync/wire",
+	"cloud/ingest":        "sync/wire cloud/store",
+	"cloud/twin":          "sync/wire cloud/store",
+	"cloud/notify":        "cloud/store edge/deliver",
+	"cloud/socket":        "cloud/store edge/live",
+	"cloud/tier":          "cloud/bus cloud/store cloud/ingest cloud/twin cloud/notify cloud/socket edge/live edge/web edge/deliver sync/wire",
+	"cmd/headcount":       "edge/hub edge/config edge/replay drivers/decode",
+	"cmd/headcount-cloud": "cloud/tier",
+	"cmd/headcount-demo":  "edge/hub cloud/tier drivers/sim",
+}
+
+// home says which packages may import an outside library: one on each side.
+var home = map[string]string{
+	"go.etcd.io/bbolt":                    "edge/journal",
+	"go.bug.st/serial":                    "drivers/serialport",
+	"github.com/eclipse/paho.mqtt.golang": "drivers/mqtt drivers/sim",
+	"github.com/mochi-mqtt/server/v2":     "drivers/broker",
+	"github.com/nats-io/nats.go":          "sync/natslink cloud/bus cloud/ingest",
+	"github.com/nats-io/nats-server/v2":   "cloud/bus",
+	"modernc.org/sqlite":                  "cloud/store",
+	"github.com/expr-lang/expr":           "edge/alerts",
+	"github.com/coder/websocket":          "edge/live",
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for dec.More() {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		checkImports(t, strings.TrimPrefix(p.ImportPath, module), p.Imports)
+	}
+}
+
+func checkImports(t *testing.T, pkg string, imports []string) {
+	list, known := allowed[pkg]
+	if !known {
+		t.Errorf("package %s has no line in the table of imports: say what it may see", pkg)
+		return
+	}
+	may := append(strings.Fields(list), "edge")
+	for _, imp := range imports {
+		if own, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(may, own) {
+			t.Errorf("%s imports %s, which its line in the table does not allow", pkg, own)
+		}
+		for lib, homes := range home {
+			if (imp == lib || strings.HasPrefix(imp, lib+"/")) && !slices.Contains(strings.Fields(homes), pkg) {
+				t.Errorf("%s imports %s, whose home is %s", pkg, imp, homes)
+			}
+		}
+	}
+}
