@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge"
@@ -150,4 +151,31 @@ type State struct {
 	Alerts  []edge.Alert        `json:"alerts"`
 	Sensors []edge.SensorStatus `json:"sensors"`
 	Devices []edge.Device       `json:"devices,omitempty"`
+}
+
+// Signal tells any number of waiters that something has changed: the Changed of a Source. The
+// zero value is ready.
+type Signal struct {
+	mu sync.Mutex
+	ch chan struct{} // closed by the next Notify; made by the first Changed after one
+}
+
+// Changed returns a channel that the next Notify closes.
+func (s *Signal) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+// Notify wakes everyone who waits. It never blocks and costs nothing while nobody does.
+func (s *Signal) Notify() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
 }
