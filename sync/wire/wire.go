@@ -102,8 +102,9 @@ const (
 func UpSubject(org, site, what string) string   { return "up." + org + "." + site + "." + what }
 func DownSubject(org, site, what string) string { return "down." + org + "." + site + "." + what }
 
-// InboxPrefix is the reply prefix of a site's hub, the only one it may subscribe.
-func InboxPrefix(site string) string { return "_INBOX_" + site }
+// InboxPrefix is the reply prefix of a site's hub, the only one it may subscribe. The organisation
+// is in it, as two organisations may have a site of the same name.
+func InboxPrefix(org, site string) string { return "_INBOX_" + org + "." + site }
 
 // StreamName is the JetStream stream that stores an organisation's batches.
 func StreamName(org string) string { return "UP_" + org }
