@@ -177,16 +177,33 @@ func (b *Bus) startEmbedded(ctx context.Context) error {
 		return fmt.Errorf("start NATS server: %w", err)
 	}
 	b.srv = srv
-	srv.SetLoggerV2(&serverLog{b.opts.Log}, false, false, false)
+	log := &serverLog{log: b.opts.Log, fatal: make(chan string, 1)}
+	srv.SetLoggerV2(log, false, false, false)
 	srv.Start()
-	if deadline, _ := ctx.Deadline(); !srv.ReadyForConnections(time.Until(deadline)) {
-		return fmt.Errorf("start NATS server: not ready on %s within %s: is the port in use?", b.opts.Listen, startTimeout)
+	if err := awaitReady(ctx, srv, log.fatal); err != nil {
+		return err
 	}
 	user, seed, err := b.auth.cloudUser()
 	if err != nil {
 		return err
 	}
 	return b.connect("", nats.InProcessServer(srv), nats.UserJWTAndSeed(user, seed))
+}
+
+// awaitReady waits until the server takes connections or says why it cannot.
+func awaitReady(ctx context.Context, srv *server.Server, fatal <-chan string) error {
+	for {
+		select {
+		case why := <-fatal:
+			return fmt.Errorf("start NATS server: %s", why)
+		case <-ctx.Done():
+			return fmt.Errorf("start NATS server: not ready: %w", ctx.Err())
+		default:
+		}
+		if srv.ReadyForConnections(20 * time.Millisecond) {
+			return nil
+		}
+	}
 }
 
 func (b *Bus) connectExternal(context.Context) error {

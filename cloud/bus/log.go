@@ -5,8 +5,12 @@ import (
 	"log/slog"
 )
 
-// serverLog is the embedded server's logger.
-type serverLog struct{ log *slog.Logger }
+// serverLog is the embedded server's logger. The server reports by it, and by nothing else, why it
+// cannot start.
+type serverLog struct {
+	log   *slog.Logger
+	fatal chan string // holds the first reason to give up
+}
 
 func (l *serverLog) Noticef(format string, v ...any) {
 	l.log.Debug("NATS server", "said", fmt.Sprintf(format, v...))
@@ -18,7 +22,12 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	l.log.Error("NATS server", "said", fmt.Sprintf(format, v...))
 }
 func (l *serverLog) Fatalf(format string, v ...any) {
-	l.log.Error("NATS server gives up", "said", fmt.Sprintf(format, v...))
+	said := fmt.Sprintf(format, v...)
+	l.log.Error("NATS server gives up", "said", said)
+	select {
+	case l.fatal <- said:
+	default:
+	}
 }
 func (l *serverLog) Debugf(string, ...any) {}
 func (l *serverLog) Tracef(string, ...any) {}
