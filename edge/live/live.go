@@ -133,7 +133,11 @@ type Entry struct {
 
 // EntryOf makes the Entry of a record of the events lane.
 func EntryOf(r *edge.Record) Entry {
-	return Entry{ID: r.ID(), Type: r.Type, Subject: r.Subject, At: edge.Millis(r.Time), Data: r.Data}
+	at := r.At
+	if at.IsZero() {
+		at = r.Time
+	}
+	return Entry{ID: r.ID(), Type: r.Type, Subject: r.Subject, At: edge.Millis(at), Data: r.Data}
 }
 
 // Event packs e for the stream.
