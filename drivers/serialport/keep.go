@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/headcount-hub/headcount/drivers"
 )
 
 // Reopen is how long Keep waits between two tries to open a port.
@@ -23,7 +21,7 @@ type Keeper struct {
 // again, until ctx ends; then it returns nil. The port is looked for anew each time, so it may come back
 // under another number. status hears every change, with what to do when it is down. use should
 // return when a Read or Write fails or ctx ends; the port is closed after it has returned.
-func (k Keeper) Keep(ctx context.Context, status func(drivers.Status), use func(ctx context.Context, p *Port) error) error {
+func (k Keeper) Keep(ctx context.Context, status func(up bool, detail string), use func(ctx context.Context, p *Port) error) error {
 	pause := k.Reopen
 	if pause == 0 {
 		pause = Reopen
@@ -33,7 +31,7 @@ func (k Keeper) Keep(ctx context.Context, status func(drivers.Status), use func(
 		if ctx.Err() != nil {
 			return nil
 		}
-		status(drivers.Status{Detail: err.Error()})
+		status(false, err.Error())
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
@@ -44,7 +42,7 @@ func (k Keeper) Keep(ctx context.Context, status func(drivers.Status), use func(
 	}
 }
 
-func (k Keeper) once(ctx context.Context, status func(drivers.Status), use func(ctx context.Context, p *Port) error) (err error) {
+func (k Keeper) once(ctx context.Context, status func(up bool, detail string), use func(ctx context.Context, p *Port) error) (err error) {
 	p, err := Open(k.ID, k.Mode)
 	if err != nil {
 		return err
@@ -54,7 +52,7 @@ func (k Keeper) once(ctx context.Context, status func(drivers.Status), use func(
 			err = errors.Join(err, fmt.Errorf("close %s: %w", p.Path(), cerr))
 		}
 	}()
-	status(drivers.Status{Up: true, Detail: p.Path()})
+	status(true, p.Path())
 	if err = use(ctx, p); err == nil {
 		err = fmt.Errorf("%s: released by its driver", p.Path())
 	}

@@ -14,8 +14,6 @@ import (
 
 	"github.com/creack/pty"
 	"go.uber.org/goleak"
-
-	"github.com/headcount-hub/headcount/drivers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -243,13 +241,13 @@ func TestIdentityInJSON(t *testing.T) {
 func TestKeepComesBack(t *testing.T) {
 	const cycles = 100
 	link := filepath.Join(t.TempDir(), "port")
-	statuses := make(chan drivers.Status, 10*cycles)
+	statuses := make(chan bool, 10*cycles)
 	got := make(chan byte)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		k := Keeper{ID: Identity{Path: link}, Reopen: time.Millisecond}
-		done <- k.Keep(ctx, func(s drivers.Status) { statuses <- s }, func(ctx context.Context, p *Port) error {
+		done <- k.Keep(ctx, func(up bool, _ string) { statuses <- up }, func(ctx context.Context, p *Port) error {
 			for {
 				b := make([]byte, 1)
 				if _, err := p.Read(ctx, b); err != nil {
@@ -265,8 +263,8 @@ func TestKeepComesBack(t *testing.T) {
 		late := time.After(10 * time.Second)
 		for {
 			select {
-			case s := <-statuses:
-				if s.Up == up {
+			case got := <-statuses:
+				if got == up {
 					return
 				}
 			case <-late:
