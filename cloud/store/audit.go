@@ -28,7 +28,9 @@ type LaneAudit struct {
 
 // OK tells whether every record up to the mark is there once or declared lost, with the bytes
 // that the hub wrote.
-func (a LaneAudit) OK() bool { return a.Missing == 0 && a.Duplicates == 0 && a.Beyond == 0 && a.ChainOK }
+func (a LaneAudit) OK() bool {
+	return a.Missing == 0 && a.Duplicates == 0 && a.Beyond == 0 && a.ChainOK
+}
 
 // Audit compares what is stored with the marks and recomputes every chain. It reads everything
 // once, in order, and keeps nothing in memory.

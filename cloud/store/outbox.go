@@ -37,10 +37,10 @@ type Delivery struct {
 	Updated  time.Time
 }
 
-// AddDelivery adds a row; the same event is not added twice for one webhook.
+// AddDelivery adds a row; the same step of an alert is not added twice for one webhook.
 func (tx *Tx) AddDelivery(d Delivery) error {
 	const insert = `INSERT INTO outbox (event, org, site, webhook, alert, type, state, reason, next_try, at, updated)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, webhook) DO NOTHING`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (site, alert, type, webhook) DO NOTHING`
 	_, err := tx.tx.Exec(insert, d.Event, d.Org, d.Site, d.Webhook, d.Alert, d.Type, string(d.State), d.Reason,
 		millis(d.NextTry), millis(d.At), millis(d.Updated))
 	return wrap("add delivery", err)

@@ -23,6 +23,7 @@ type Event struct {
 	Backfill bool            // older than a snapshot that was shown before
 	Body     []byte          // the record's own bytes
 	Data     json.RawMessage // the record's data, part of Body; not set by reads
+	Fact     any             // Data decoded: edge.Occupancy, edge.Alert, edge.LossEntry or nil; not set by reads
 	Org      string          // set by reads
 	SiteName string          // id of the site; set by reads
 }

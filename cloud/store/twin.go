@@ -21,7 +21,7 @@ type Space struct {
 func (tx *Tx) PutSpace(site int64, s Space) error {
 	const upsert = `INSERT INTO spaces (site, space, occupancy, epoch, seq) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (site, space) DO UPDATE SET occupancy = excluded.occupancy, epoch = excluded.epoch, seq = excluded.seq
-		WHERE (spaces.epoch, spaces.seq) < (excluded.epoch, excluded.seq)`
+		WHERE (spaces.epoch, spaces.seq) <= (excluded.epoch, excluded.seq)`
 	_, err := tx.tx.Exec(upsert, site, s.Space, []byte(s.Occupancy), s.Position.Epoch, s.Position.Seq)
 	return wrap("store occupancy", err)
 }

@@ -149,7 +149,8 @@ CREATE TABLE loss (
   PRIMARY KEY (site, cause, source)
 );
 
--- One row per event and webhook: what was or will be told to whom.
+-- One row per step of an alert and webhook: what was or will be told to whom. A step that a
+-- hub tells again (a restored store) is not told again.
 CREATE TABLE outbox (
   id       INTEGER PRIMARY KEY AUTOINCREMENT,
   event    INTEGER NOT NULL,
@@ -158,13 +159,13 @@ CREATE TABLE outbox (
   webhook  TEXT NOT NULL,
   alert    TEXT NOT NULL,
   type     TEXT NOT NULL,
-  state    TEXT NOT NULL,               -- due, hub, delivered, hub-delivered, late, failed
+  state    TEXT NOT NULL,               -- see store.DeliveryState
   reason   TEXT NOT NULL DEFAULT '',
   attempts INTEGER NOT NULL DEFAULT 0,
   next_try INTEGER NOT NULL DEFAULT 0,
   at       INTEGER NOT NULL,            -- of the event
   updated  INTEGER NOT NULL,
-  UNIQUE (event, webhook)
+  UNIQUE (site, alert, type, webhook)
 );
 CREATE INDEX outbox_due ON outbox (next_try) WHERE state = 'due';
 CREATE INDEX outbox_alert ON outbox (site, alert);

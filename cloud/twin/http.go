@@ -1,0 +1,329 @@
+package twin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/sync/wire"
+)
+
+// Who returns the name of a request's caller for the audit; set by the composition root.
+type Who func(*http.Request) string
+
+// Routes registers the twin's API on mux. All answers are JSON; errors are RFC 9457 problems.
+func (t *Twin) Routes(mux *http.ServeMux, who Who) {
+	get := func(pattern string, h func(*http.Request, store.Site) (any, error)) {
+		mux.Handle("GET "+pattern, t.forSite(h))
+	}
+	mux.Handle("GET /v1/sites", answer(t.log, t.sites))
+	get("/v1/sites/{site}", t.site)
+	get("/v1/sites/{site}/status", t.status)
+	get("/v1/sites/{site}/spaces", t.spaces)
+	get("/v1/sites/{site}/spaces/{id}", t.space)
+	get("/v1/sites/{site}/spaces/{id}/history", t.history)
+	get("/v1/sites/{site}/sensors", t.sensors)
+	get("/v1/sites/{site}/alerts", t.alerts)
+	get("/v1/sites/{site}/events", t.events)
+	get("/v1/sites/{site}/readings", t.readings)
+	get("/v1/sites/{site}/loss", t.loss)
+	get("/v1/sites/{site}/deliveries", t.deliveries)
+	mux.Handle("POST /v1/sites/{site}/alerts/{id}/acknowledge", t.forSite(func(r *http.Request, s store.Site) (any, error) {
+		return t.acknowledge(r, s, who(r))
+	}))
+}
+
+// Problem is an error that the caller is told about (RFC 9457).
+type Problem struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Error is the detail.
+func (p *Problem) Error() string { return p.Detail }
+
+func problem(status int, format string, args ...any) error {
+	return &Problem{Status: status, Title: http.StatusText(status), Detail: fmt.Sprintf(format, args...)}
+}
+
+// WriteProblem answers a request with a problem.
+func WriteProblem(w http.ResponseWriter, status int, detail string) {
+	writeJSON(w, "application/problem+json", status, &Problem{Status: status, Title: http.StatusText(status), Detail: detail})
+}
+
+// writeJSON leaves a failing write alone: the client is gone.
+func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, contentType = http.StatusInternalServerError, "application/problem+json"
+		b = []byte(`{"status":500,"title":"Internal Server Error"}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// answer makes a handler of a function that returns what to answer.
+func answer(log *slog.Logger, h func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := h(r)
+		var p *Problem
+		switch {
+		case err == nil:
+			writeJSON(w, "application/json", http.StatusOK, v)
+		case errors.As(err, &p):
+			writeJSON(w, "application/problem+json", p.Status, p)
+		default:
+			if r.Context().Err() == nil {
+				log.Error("request failed", "path", r.URL.Path, "err", err)
+			}
+			WriteProblem(w, http.StatusInternalServerError, "the cloud could not read its database; its log says why")
+		}
+	})
+}
+
+// forSite finds the site of the path.
+func (t *Twin) forSite(h func(*http.Request, store.Site) (any, error)) http.Handler {
+	return answer(t.log, func(r *http.Request) (any, error) {
+		id, org := r.PathValue("site"), r.URL.Query().Get("org")
+		found, err := t.db.FindSites(r.Context(), org, id)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(found) == 0:
+			return nil, problem(http.StatusNotFound, "there is no site %q; GET /v1/sites lists those there are", id)
+		case len(found) > 1:
+			return nil, problem(http.StatusConflict, "%d organisations have a site %q; say which one with ?org=", len(found), id)
+		}
+		return h(r, found[0])
+	})
+}
+
+// Summary is one element of GET /v1/sites.
+type Summary struct {
+	ID            string    `json:"id"`
+	Org           string    `json:"org"`
+	Name          string    `json:"name"`
+	Online        bool      `json:"online"`
+	Stale         bool      `json:"stale"`
+	AsOf          time.Time `json:"as_of,omitzero"`
+	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"`
+	People        *int      `json:"people"` // null = not known
+	Spaces        int       `json:"spaces"`
+	OpenAlerts    int       `json:"open_alerts"`
+	Epoch         string    `json:"epoch,omitempty"`
+	Backlog       *uint64   `json:"backlog"` // records at the hub that are not applied here; null = not known
+}
+
+func (t *Twin) summary(r *http.Request, s store.Site, open map[int64]int) (Summary, error) {
+	v := View{Site: s, Stale: Stale(s.LastHeartbeat, t.now()), AsOf: s.SnapshotAt}
+	if err := v.decode(); err != nil {
+		return Summary{}, err
+	}
+	rows, err := t.db.Spaces(r.Context(), s.ID)
+	if err != nil {
+		return Summary{}, err
+	}
+	if err := v.addSpaces(rows); err != nil {
+		return Summary{}, err
+	}
+	marks, err := t.db.Current(r.Context(), s.ID)
+	if err != nil {
+		return Summary{}, err
+	}
+	out := Summary{
+		ID: s.Site, Org: s.Org, Name: s.Name, Online: !v.Stale, Stale: v.Stale, AsOf: v.AsOf, LastHeartbeat: s.LastHeartbeat,
+		People: v.People(), Spaces: len(v.Spaces), OpenAlerts: open[s.ID], Epoch: marks.Events.Epoch,
+	}
+	if v.Heartbeat != nil {
+		out.Epoch, out.Backlog = v.Heartbeat.Epoch, backlog(v.Heartbeat, marks)
+	}
+	return out, nil
+}
+
+// backlog is how far the marks are behind what the hub last said it has.
+func backlog(h *wire.Heartbeat, m wire.Marks) *uint64 {
+	var n uint64
+	for _, lane := range []struct {
+		head uint64
+		mark wire.Mark
+	}{{h.Events.Head, m.Events}, {h.Readings.Head, m.Readings}} {
+		if lane.mark.Epoch != h.Epoch {
+			lane.mark.Seq = 0
+		}
+		if lane.head > lane.mark.Seq {
+			n += lane.head - lane.mark.Seq
+		}
+	}
+	return &n
+}
+
+func (t *Twin) sites(r *http.Request) (any, error) {
+	rows, err := t.db.Sites(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	open, err := t.db.CountOpenAlerts(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Summary, 0, len(rows))
+	for _, s := range rows {
+		if org := r.URL.Query().Get("org"); org != "" && org != s.Org {
+			continue
+		}
+		sum, err := t.summary(r, s, open)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, sum)
+	}
+	return map[string]any{"sites": out}, nil
+}
+
+func (t *Twin) site(r *http.Request, s store.Site) (any, error) {
+	open, err := t.db.CountOpenAlerts(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return t.summary(r, s, open)
+}
+
+// Status is the answer of GET /v1/sites/{site}/status.
+type Status struct {
+	Summary
+	Now        time.Time       `json:"now"` // the cloud's clock
+	FirstSeen  time.Time       `json:"first_seen"`
+	SnapshotAt time.Time       `json:"snapshot_at,omitzero"`
+	Marks      wire.Marks      `json:"marks"`
+	Heartbeat  *wire.Heartbeat `json:"heartbeat"` // the hub's last; null = never heard
+}
+
+func (t *Twin) status(r *http.Request, s store.Site) (any, error) {
+	open, err := t.db.CountOpenAlerts(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	sum, err := t.summary(r, s, open)
+	if err != nil {
+		return nil, err
+	}
+	marks, err := t.db.Current(r.Context(), s.ID)
+	if err != nil {
+		return nil, err
+	}
+	v := View{Site: s}
+	if err := v.decode(); err != nil {
+		return nil, err
+	}
+	return Status{Summary: sum, Now: edge.Millis(t.now()), FirstSeen: s.FirstSeen, SnapshotAt: s.SnapshotAt, Marks: marks, Heartbeat: v.Heartbeat}, nil
+}
+
+func (t *Twin) spaces(r *http.Request, s store.Site) (any, error) {
+	v, err := t.View(r.Context(), s)
+	if err != nil {
+		return nil, err
+	}
+	spaces := v.Spaces
+	if kind := r.URL.Query().Get("kind"); kind != "" {
+		spaces = []edge.SpaceView{}
+		for _, sp := range v.Spaces {
+			if string(sp.Kind) == kind {
+				spaces = append(spaces, sp)
+			}
+		}
+	}
+	return map[string]any{"spaces": spaces, "as_of": v.AsOf, "stale": v.Stale}, nil
+}
+
+func (t *Twin) space(r *http.Request, s store.Site) (any, error) {
+	v, err := t.View(r.Context(), s)
+	if err != nil {
+		return nil, err
+	}
+	for _, sp := range v.Spaces {
+		if sp.ID == r.PathValue("id") {
+			return sp, nil
+		}
+	}
+	return nil, problem(http.StatusNotFound, "space %q is not on site %s", r.PathValue("id"), s.Site)
+}
+
+func (t *Twin) sensors(r *http.Request, s store.Site) (any, error) {
+	v, err := t.View(r.Context(), s)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"sensors": v.Sensors}, nil
+}
+
+func (t *Twin) alerts(r *http.Request, s store.Site) (any, error) {
+	v, err := t.View(r.Context(), s)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"alerts": v.Alerts}, nil
+}
+
+func (t *Twin) loss(r *http.Request, s store.Site) (any, error) {
+	entries, err := t.db.LossLedger(r.Context(), s.ID)
+	if entries == nil {
+		entries = []edge.LossEntry{}
+	}
+	return map[string]any{"loss": entries}, err
+}
+
+// Delivery is one element of GET /v1/sites/{site}/deliveries: what was told to whom.
+type Delivery struct {
+	Event    string    `json:"event"`
+	Webhook  string    `json:"webhook"`
+	Alert    string    `json:"alert"`
+	Type     string    `json:"type"`
+	State    string    `json:"state"`
+	Reason   string    `json:"reason,omitempty"`
+	Attempts int       `json:"attempts"`
+	NextTry  time.Time `json:"next_try,omitzero"`
+	At       time.Time `json:"at"`
+	Updated  time.Time `json:"updated"`
+}
+
+func (t *Twin) deliveries(r *http.Request, s store.Site) (any, error) {
+	limit, err := intParam(r, "limit", 100, 1000)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.db.Deliveries(r.Context(), s.ID, limit)
+	out := make([]Delivery, len(rows))
+	for i, d := range rows {
+		out[i] = Delivery{
+			Event: strconv.FormatInt(d.Event, 10), Webhook: d.Webhook, Alert: d.Alert, Type: d.Type, State: string(d.State), Reason: d.Reason,
+			Attempts: d.Attempts, At: d.At, Updated: d.Updated,
+		}
+		if d.State == store.DeliveryDue {
+			out[i].NextTry = d.NextTry
+		}
+	}
+	return map[string]any{"deliveries": out}, err
+}
+
+// intParam reads a number of 1..most.
+func intParam(r *http.Request, name string, byDefault, most int) (int, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" {
+		return byDefault, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return 0, problem(http.StatusBadRequest, "%s %q: want a number from 1 to %d", name, s, most)
+	}
+	return n, nil
+}
