@@ -36,7 +36,7 @@ func (a *API) alertRoutes(h huma.API) {
 			Body *struct {
 				Note string `json:"note,omitempty" maxLength:"500"`
 			}
-			idempotent
+			Idempotent
 		}) (*body[edge.CommandResult], error) {
 			var note string
 			if in.Body != nil {

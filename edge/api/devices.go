@@ -47,7 +47,7 @@ func (a *API) deviceRoutes(h huma.API) {
 		func(ctx context.Context, in *struct {
 			ID   string `path:"id"`
 			Body Approval
-			idempotent
+			Idempotent
 		}) (*body[edge.CommandResult], error) {
 			if err := a.checkApproval(in.ID, in.Body); err != nil {
 				return nil, err
@@ -58,7 +58,7 @@ func (a *API) deviceRoutes(h huma.API) {
 		"Do not ask about this device again; its readings are counted only", 404, 409),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id"`
-			idempotent
+			Idempotent
 		}) (*body[edge.CommandResult], error) {
 			if err := a.knownDevice(in.ID); err != nil {
 				return nil, err

@@ -14,15 +14,15 @@ import (
 	"github.com/headcount-hub/headcount/edge"
 )
 
-// span is a stretch of time in a request.
-type span struct {
+// Span is a stretch of time in a request.
+type Span struct {
 	From string `query:"from" doc:"RFC 3339 time, or a duration back from now such as -24h" example:"2026-11-21T08:00:00Z"`
 	To   string `query:"to" doc:"RFC 3339 time, or a duration back from now; default now"`
 }
 
 // resolve returns both ends cut to milliseconds; without from it is the last stretch of length
 // def.
-func (s span) resolve(now time.Time, def time.Duration) (from, to time.Time, err error) {
+func (s Span) resolve(now time.Time, def time.Duration) (from, to time.Time, err error) {
 	if to, err = when("query.to", s.To, now, now); err != nil {
 		return from, to, err
 	}
@@ -67,8 +67,8 @@ func splitETags(header string) []string {
 	return out
 }
 
-// idempotent lets a client repeat a command safely.
-type idempotent struct {
+// Idempotent lets a client repeat a command safely.
+type Idempotent struct {
 	Key string `header:"Idempotency-Key" maxLength:"64" pattern:"^[A-Za-z0-9._:-]*$" doc:"a repeated key is answered again, not applied again"`
 }
 

@@ -47,10 +47,10 @@ func (a *API) plainRoutes(h huma.API) {
 	huma.Register(h, plain("/sensors/{id}/data", "plain-sensor-data", "As /v1/sensors/{id}/readings", 404),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id"`
-			span
+			Span
 			Limit int `query:"limit" minimum:"1" maximum:"5000" default:"1000"`
 		}) (*body[SensorReadings], error) {
-			return a.sensorReadings(ctx, in.ID, in.span, in.Limit)
+			return a.sensorReadings(ctx, in.ID, in.Span, in.Limit)
 		})
 	huma.Register(h, plain("/rooms", "plain-rooms", "All rooms with their present occupancy, flat"),
 		func(context.Context, *struct{}) (*body[RoomList], error) {
@@ -76,13 +76,13 @@ func (a *API) plainRoutes(h huma.API) {
 	huma.Register(h, plain("/rooms/{id}/history", "plain-room-history", "As /v1/spaces/{id}/history", 404),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id"`
-			span
+			Span
 			Interval string `query:"interval" doc:"distance of the points, such as 5m"`
 		}) (*body[SpaceHistory], error) {
 			if _, err := a.room(in.ID); err != nil {
 				return nil, err
 			}
-			return a.spaceHistory(ctx, in.ID, in.span, in.Interval)
+			return a.spaceHistory(ctx, in.ID, in.Span, in.Interval)
 		})
 }
 

@@ -69,10 +69,10 @@ func (a *API) sensorRoutes(h huma.API) {
 	huma.Register(h, operation(http.MethodGet, "/v1/sensors/{id}/readings", "get-sensor-readings", tag, "What a sensor said", 404),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id"`
-			span
+			Span
 			Limit int `query:"limit" minimum:"1" maximum:"5000" default:"1000"`
 		}) (*body[SensorReadings], error) {
-			return a.sensorReadings(ctx, in.ID, in.span, in.Limit)
+			return a.sensorReadings(ctx, in.ID, in.Span, in.Limit)
 		})
 }
 
@@ -105,7 +105,7 @@ func (a *API) sensor(id string) (edge.SensorStatus, error) {
 	return edge.SensorStatus{}, huma.Error404NotFound(fmt.Sprintf("sensor %q is not on this site; GET /v1/sensors lists what is", id))
 }
 
-func (a *API) sensorReadings(ctx context.Context, id string, sp span, limit int) (*body[SensorReadings], error) {
+func (a *API) sensorReadings(ctx context.Context, id string, sp Span, limit int) (*body[SensorReadings], error) {
 	if _, err := a.sensor(id); err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func (a *API) spaceRoutes(h huma.API) {
 	const tag = "spaces"
 	huma.Register(h, operation(http.MethodGet, "/v1/spaces", "list-spaces", tag, "All spaces with their present occupancy"),
 		func(_ context.Context, in *struct {
-			conditional
+			Conditional
 			Kind string `query:"kind" enum:"building,floor,room,zone" doc:"only spaces of this kind"`
 		}) (*tagged[SpaceList], error) {
 			s := a.opts.Site.Snapshot()
@@ -53,7 +53,7 @@ func (a *API) spaceRoutes(h huma.API) {
 		})
 	huma.Register(h, operation(http.MethodGet, "/v1/spaces/{id}", "get-space", tag, "One space with its present occupancy", 404),
 		func(_ context.Context, in *struct {
-			conditional
+			Conditional
 			ID string `path:"id"`
 		}) (*tagged[edge.SpaceView], error) {
 			v, err := a.space(in.ID)
@@ -66,10 +66,10 @@ func (a *API) spaceRoutes(h huma.API) {
 		"A space's occupancy over time: the changes, or with every= one point per step", 404),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id"`
-			span
+			Span
 			Every string `query:"every" doc:"distance of the points, such as 5m; without it every change is a point" example:"5m"`
 		}) (*body[SpaceHistory], error) {
-			return a.spaceHistory(ctx, in.ID, in.span, in.Every)
+			return a.spaceHistory(ctx, in.ID, in.Span, in.Every)
 		})
 	huma.Register(h, operation(http.MethodPut, "/v1/spaces/{id}/count", "correct-count", tag,
 		"Correct a space's count by hand; audited", 404, 409),
@@ -79,7 +79,7 @@ func (a *API) spaceRoutes(h huma.API) {
 				Count  int    `json:"count" minimum:"0" maximum:"100000" doc:"people who are in the space now"`
 				Reason string `json:"reason,omitempty" maxLength:"200"`
 			}
-			idempotent
+			Idempotent
 		}) (*body[edge.CommandResult], error) {
 			if _, err := a.space(in.ID); err != nil {
 				return nil, err
@@ -99,7 +99,7 @@ func (a *API) space(id string) (edge.SpaceView, error) {
 	return edge.SpaceView{}, huma.Error404NotFound(fmt.Sprintf("space %q is not on this site; GET /v1/spaces lists what is", id))
 }
 
-func (a *API) spaceHistory(ctx context.Context, id string, sp span, every string) (*body[SpaceHistory], error) {
+func (a *API) spaceHistory(ctx context.Context, id string, sp Span, every string) (*body[SpaceHistory], error) {
 	if _, err := a.space(id); err != nil {
 		return nil, err
 	}
@@ -166,12 +166,12 @@ func (a *API) sample(ctx context.Context, id string, from, to time.Time, every s
 	return out, nil
 }
 
-// conditional is the request side of ETags.
-type conditional struct {
+// Conditional is the request side of ETags.
+type Conditional struct {
 	IfNoneMatch string `header:"If-None-Match" doc:"ETag of what the caller has"`
 }
 
-func (c conditional) answer(version any, list SpaceList) (*tagged[SpaceList], error) {
+func (c Conditional) answer(version any, list SpaceList) (*tagged[SpaceList], error) {
 	return answerTagged(c.IfNoneMatch, version, list)
 }
 
