@@ -142,7 +142,7 @@ func (b *builder) actions(out map[string]Action) {
 		}
 		if log {
 			a.Kind = LogAction
-		} else if a.Timeout < time.Second && v.get("timeout") != nil {
+		} else if _, err := ParseDuration(v.str("timeout")); err == nil && a.Timeout < time.Second {
 			b.ps.add(v.get("timeout"), join(path, "timeout"), "", "must be at least 1s, not %s", v.str("timeout"))
 		}
 		out[m.key] = a
@@ -163,14 +163,13 @@ func (b *builder) alerts(actions map[string]Action) []Alert {
 			b.ps.add(n.at("name"), join(path, "name"), "give it another name", "there is already a rule %q", a.Name)
 		}
 		seen[a.Name] = true
-		mistakes := len(b.ps.list)
 		b.completeAlert(n, a, path)
 		for j, item := range n.list("actions") {
 			if _, ok := actions[item.text]; !ok && item.kind == textNode {
 				b.ps.add(item, fmt.Sprintf("%s.actions[%d]", path, j), choices(item.text, slices.Sorted(maps.Keys(actions))), "there is no action %q", item.text)
 			}
 		}
-		if b.opts.CheckAlert != nil && mistakes == len(b.ps.list) && a.Name != "" {
+		if b.opts.CheckAlert != nil && a.Name != "" {
 			if err := b.opts.CheckAlert(a); err != nil {
 				b.blameAlert(n, path, err)
 			}
@@ -205,8 +204,12 @@ func (b *builder) blameAlert(n *node, path string, err error) {
 	var placed interface{ Where() (string, int) }
 	if errors.As(err, &placed) {
 		key, column := placed.Where()
+		path = join(path, key)
 		if v := n.get(key); v != nil {
-			path, at = join(path, key), within(v, column)
+			at = within(v, column)
+		}
+		if b.ps.has(path) {
+			return
 		}
 	}
 	var worded interface{ Problem() (string, string) }
@@ -252,11 +255,11 @@ func (b *builder) storage() Storage {
 		n.set("dir", &node{kind: textNode, text: b.defaultDir()})
 	}
 	s := Storage{Dir: b.file(n.str("dir")), History: duration(n, "history"), WearBudget: n.str("wear_budget")}
-	s.MaxSize, _ = ParseSize(n.str("max_size"))
-	if s.MaxSize < minSize && n.str("max_size") != "" {
+	var err error
+	if s.MaxSize, err = ParseSize(n.str("max_size")); err == nil && s.MaxSize < minSize {
 		b.ps.add(n.get("max_size"), "storage.max_size", "", "must be at least 64MiB, not %s", n.str("max_size"))
 	}
-	if s.History < minHistory && n.str("history") != "" {
+	if _, err := ParseDuration(n.str("history")); err == nil && s.History < minHistory {
 		b.ps.add(n.get("history"), "storage.history", "", "must be at least 1h, not %s", n.str("history"))
 	}
 	if wear, err := ParseSize(s.WearBudget); err == nil && wear < minWear {

@@ -11,7 +11,8 @@ import (
 // Prefix begins the names of environment variables that set keys:
 // HEADCOUNT__HTTP__LISTEN=127.0.0.1:9090, HEADCOUNT__SPACES__LOBBY__CAPACITY=12. An element of
 // a list is named by its id or name (with _ for -) or by its number from 0. Lists and maps are
-// written as YAML in brackets: HEADCOUNT__INPUTS='[{driver: httppush}]'.
+// written as YAML in brackets, HEADCOUNT__INPUTS='[{driver: httppush}]'; text that looks like a
+// number may stand in quotes.
 const Prefix = "HEADCOUNT__"
 
 // environment is os.Environ as a map; the last of two wins.
@@ -132,7 +133,7 @@ func override(ps *problems, root *node, env map[string]string) {
 
 // fromEnv makes a node of a variable's value; nil if it is a mistake.
 func fromEnv(ps *problems, text string, pos Position) *node {
-	if !strings.HasPrefix(text, "[") && !strings.HasPrefix(text, "{") {
+	if text == "" || !strings.Contains("[{\"'", text[:1]) {
 		return &node{kind: textNode, text: text, pos: pos, loose: true}
 	}
 	var own problems

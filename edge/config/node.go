@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -191,9 +192,11 @@ func (n *node) appendJSON(b []byte) []byte {
 
 // appendValue writes a finite number or a text as JSON.
 func appendValue(b []byte, v any) []byte {
-	j, err := json.Marshal(v)
-	if err != nil {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
 		return append(b, "null"...)
 	}
-	return append(b, j...)
+	return append(b, bytes.TrimSuffix(out.Bytes(), []byte("\n"))...)
 }

@@ -76,6 +76,11 @@ func (ps *problems) at(n *node) Position {
 	return n.pos
 }
 
+// has tells whether there is a mistake about a key already.
+func (ps *problems) has(path string) bool {
+	return slices.ContainsFunc(ps.list, func(p Problem) bool { return p.Path == path })
+}
+
 // err returns the mistakes in order, nil if there are none.
 func (ps *problems) err() error {
 	if len(ps.list) == 0 {

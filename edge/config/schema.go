@@ -122,7 +122,11 @@ type checker struct {
 
 // check notes everything in n that the schema does not allow, and fills in defaults.
 func (c checker) check(n *node, s *schema, path string) {
-	if s == nil || !c.rightType(n, s, path) {
+	if s == nil {
+		n.settle()
+		return
+	}
+	if !c.rightType(n, s, path) {
 		return
 	}
 	switch n.kind {
@@ -134,6 +138,22 @@ func (c checker) check(n *node, s *schema, path string) {
 		c.checkText(n, s, path)
 	case numberNode:
 		c.checkNumber(n, s, path)
+	}
+}
+
+// settle reads unquoted text from the environment below n as what it looks like, where no
+// schema says what is wanted.
+func (n *node) settle() {
+	if n.loose && !n.quoted && n.kind == textNode {
+		if v := scalar(n.text, n.pos); v.kind != nullNode {
+			*n = *v
+		}
+	}
+	for _, item := range n.items {
+		item.settle()
+	}
+	for _, m := range n.members {
+		m.value.settle()
 	}
 }
 

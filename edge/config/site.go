@@ -146,8 +146,8 @@ func (b *builder) checkSensors(s *edge.Site, spaces, doors []string) {
 		if se.Reversed && n.get("door") == nil {
 			b.ps.add(n.get("reversed"), join(path, "reversed"), "delete it", "is for sensors on doors only")
 		}
-		if n.get("horizon") != nil && se.Horizon == 0 && n.get("horizon").kind == textNode && strings.Trim(se.Horizon.String(), "0s") == "" {
-			b.checkHorizon(n.get("horizon"), join(path, "horizon"))
+		if _, err := ParseDuration(n.str("horizon")); err == nil && se.Horizon == 0 {
+			b.ps.add(n.get("horizon"), join(path, "horizon"), "delete it for the class's default", "must be longer than nothing")
 		}
 		if se.ID == "" {
 			continue
@@ -160,12 +160,6 @@ func (b *builder) checkSensors(s *edge.Site, spaces, doors []string) {
 			b.ps.add(at, join(path, "device"), "each point of a device serves one sensor", "the device %q serves the sensor %q already", se.Address(), other)
 		}
 		devices[se.Address()] = se.ID
-	}
-}
-
-func (b *builder) checkHorizon(n *node, path string) {
-	if d, err := ParseDuration(n.text); err == nil && d == 0 {
-		b.ps.add(n, path, "delete it for the class's default", "must be longer than nothing")
 	}
 }
 

@@ -41,7 +41,8 @@ func readYAML(ps *problems, name string, data []byte) (root *node) {
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		ps.addAt(syntaxPlace(name, err), "", "", "is not YAML: %s", syntaxMessage(err))
+		at := syntaxPlace(name, err)
+		ps.addAt(at, "", syntaxHint(data, at.Line), "is not YAML: %s", syntaxMessage(err))
 		return nil
 	}
 	r := reader{ps: ps, name: name, anchors: map[string]ast.Node{}}
@@ -80,6 +81,15 @@ func syntaxPlace(name string, err error) Position {
 		return Position{File: name, Line: p.Line, Col: p.Column}
 	}
 	return Position{File: name}
+}
+
+// syntaxHint looks at the line for what is often forgotten.
+func syntaxHint(data []byte, line int) string {
+	lines := strings.Split(string(data), "\n")
+	if line >= 1 && line <= len(lines) && strings.Contains(lines[line-1], "${") {
+		return `within { } and [ ] put "${…}" in quotes`
+	}
+	return ""
 }
 
 func syntaxMessage(err error) string {
