@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,7 +17,7 @@ import (
 // The sizes of one group: what is applied in one transaction.
 const (
 	groupMessages = 256
-	groupBytes    = 4 << 20
+	groupRecords  = 4096 // bounds memory whatever the messages' compression
 	fetchMessages = 64
 )
 
@@ -127,8 +128,8 @@ func (r *reader) next(ctx context.Context) ([]message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read stream: %w", err)
 	}
-	group, size, err := r.take(nil, 0, first)
-	for err == nil && len(group) < groupMessages && size < groupBytes {
+	group, records, err := r.take(nil, 0, first)
+	for err == nil && len(group) < groupMessages && records < groupRecords {
 		var more jetstream.MessageBatch
 		if more, err = r.consumer.FetchNoWait(fetchMessages); err != nil {
 			return nil, fmt.Errorf("read stream: %w", err)
@@ -136,7 +137,7 @@ func (r *reader) next(ctx context.Context) ([]message, error) {
 		before := len(group)
 		for m := range more.Messages() {
 			if err == nil {
-				group, size, err = r.take(group, size, m)
+				group, records, err = r.take(group, records, m)
 			}
 		}
 		if err == nil {
@@ -153,13 +154,13 @@ func (r *reader) next(ctx context.Context) ([]message, error) {
 }
 
 // take adds a message to the group when it is the next one.
-func (r *reader) take(group []message, size int, m jetstream.Msg) ([]message, int, error) {
+func (r *reader) take(group []message, records int, m jetstream.Msg) ([]message, int, error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return group, size, fmt.Errorf("read stream: %w", err)
+		return group, records, fmt.Errorf("read stream: %w", err)
 	}
 	if meta.Sequence.Consumer != r.expected {
-		return group, size, errAnew
+		return group, records, errAnew
 	}
 	r.expected++
 	msg := message{header: m.Headers(), body: m.Data(), seq: meta.Sequence.Stream}
@@ -167,7 +168,8 @@ func (r *reader) take(group []message, size int, m jetstream.Msg) ([]message, in
 	if msg.org, msg.site, msg.what, ok = wire.ParseUp(m.Subject()); !ok {
 		msg.what = m.Subject()
 	}
-	return append(group, msg), size + len(msg.body), nil
+	n, _ := strconv.Atoi(m.Headers().Get(wire.HeaderCount)) // checked when it is decoded
+	return append(group, msg), records + max(1, n), nil
 }
 
 // check tells whether the stream is still the one that was opened.

@@ -59,7 +59,11 @@ func (s *Source) After(ctx context.Context, id string, f live.Filter, limit int)
 	if gone, err := s.gone(ctx, after); err != nil || gone {
 		return live.Page{Reset: gone}, err
 	}
-	rows, err := s.db.EventsAfter(ctx, after, 0, max(limit, page))
+	site, err := s.only(ctx, f)
+	if err != nil {
+		return live.Page{}, err
+	}
+	rows, err := s.db.EventsAfter(ctx, after, site, max(limit, page))
 	if err != nil {
 		return live.Page{}, fmt.Errorf("read events: %w", err)
 	}
@@ -80,6 +84,19 @@ func (s *Source) After(ctx context.Context, id string, f live.Filter, limit int)
 		}
 	}
 	return out, nil
+}
+
+// only returns the site when the filter wants exactly one, so that its client does not look at
+// everybody's events; 0 means look at all.
+func (s *Source) only(ctx context.Context, f live.Filter) (int64, error) {
+	if len(f.Sites) != 1 {
+		return 0, nil
+	}
+	found, err := s.db.FindSites(ctx, "", f.Sites[0])
+	if err != nil || len(found) != 1 {
+		return 0, err
+	}
+	return found[0].ID, nil
 }
 
 // gone tells whether events after this id may be missing: the table begins later, or it is
