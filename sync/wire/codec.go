@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -32,6 +31,10 @@ const encodingZstd = "zstd"
 // ErrMalformed is what every error of Decode and Verify wraps: the message is not a batch of this
 // format and will not become one by being sent again.
 var ErrMalformed = errors.New("malformed batch")
+
+// ErrTooLarge is wrapped by a link's error when a message exceeds what the server takes: a smaller
+// batch may pass.
+var ErrTooLarge = errors.New("message too large for the server")
 
 // Encode writes b as the headers and the payload of one message. It refuses a batch that Decode
 // would refuse. The payload shares no memory with b.
@@ -143,7 +146,7 @@ func compress(plain []byte) []byte {
 	if len(plain) < minCompress {
 		return nil
 	}
-	packed := encoder().EncodeAll(plain, make([]byte, 0, len(plain)/4))
+	packed := encoder.EncodeAll(plain, make([]byte, 0, len(plain)/4))
 	if float64(len(packed)) > paysAt*float64(len(plain)) {
 		return nil
 	}
@@ -155,7 +158,7 @@ func decompress(encoding string, payload []byte) ([]byte, error) {
 	case "":
 		return payload, nil
 	case encodingZstd:
-		plain, err := decoder().DecodeAll(payload, nil)
+		plain, err := decoder.DecodeAll(payload, nil)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
@@ -165,24 +168,31 @@ func decompress(encoding string, payload []byte) ([]byte, error) {
 }
 
 // Both coders are safe for concurrent use by EncodeAll and DecodeAll. One compressor at a time and
-// a window of one batch keep the hub's memory small.
-var encoder = sync.OnceValue(func() *zstd.Encoder {
+// a window of one batch keep the hub's memory small (0.3 MB). They are made when the program
+// starts: their inner channels then belong to no test's bubble.
+var (
+	encoder = newEncoder()
+	decoder = newDecoder()
+)
+
+func newEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(MaxBatch), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
 	if err != nil {
 		panic(err) // the options are constants
 	}
+	e.EncodeAll([]byte{0}, nil)
 	return e
-})
+}
 
-var decoder = sync.OnceValue(func() *zstd.Decoder {
+func newDecoder() *zstd.Decoder {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxBatch), zstd.WithDecoderMaxWindow(MaxBatch),
 		zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		panic(err) // the options are constants
 	}
 	return d
-})
+}
 
 // headerReader reads headers and keeps the first error.
 type headerReader struct {

@@ -36,7 +36,11 @@ type Mark struct {
 type Marks struct {
 	Events   Mark   `json:"events"`
 	Readings Mark   `json:"readings"`
-	Conflict string `json:"conflict,omitempty"` // why the cloud refuses the hub's chain; the hub then begins a new epoch
+	Conflict string `json:"conflict,omitempty"` // why the cloud refuses the hub's chain of the epoch the marks name; the hub then begins a new epoch
+
+	// Resend names the lane of which a batch was refused because it did not follow the mark
+	// (ErrGap): the hub need not wait before it sends from the mark again. Only in pushes.
+	Resend edge.Lane `json:"resend,omitempty"`
 }
 
 // Position is where the hub's journal stands in one lane.
