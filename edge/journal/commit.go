@@ -1,0 +1,359 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/headcount-hub/headcount/edge"
+	"go.etcd.io/bbolt"
+)
+
+// Draft is one record to be. Data is JSON without a line break, and is not kept.
+type Draft struct {
+	Lane    edge.Lane
+	Input   bool
+	Type    string
+	Subject string
+	At      time.Time // when the fact became true; zero = the commit's time
+	Data    json.RawMessage
+}
+
+// value is a record as it is stored, in buf[from:to].
+type value struct {
+	lane     int
+	seq      uint64
+	from, to int
+}
+
+// maxKeptBuffer is the size up to which the buffer of a commit is kept for the next one.
+const maxKeptBuffer = 4 << 20
+
+// NeedCheckpoint says that the next Commit is to carry a checkpoint: it begins a segment, or
+// enough has been written since the newest one.
+func (j *Journal) NeedCheckpoint() bool {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.roll || j.suspect != nil || j.end.Commit == j.active().Start.Commit ||
+		j.ckptBytes >= checkpointBytes || j.end.LastAt.Sub(j.ckptAt) >= checkpointAge
+}
+
+// Commit stores the drafts, in order within each lane, and the checkpoint, which is the domain
+// state after this commit and may be nil, in one transaction. When it returns they are on the
+// disk. at is the engine's time, to the millisecond, and never before that of the commit before.
+//
+// A draft that cannot be a record is refused with nothing written. Any other error wraps
+// ErrFatal.
+func (j *Journal) Commit(at time.Time, ds []Draft, checkpoint []byte) (commit uint64, err error) {
+	j.write.Lock()
+	defer j.write.Unlock()
+	if err := j.writableErr(); err != nil {
+		return 0, err
+	}
+	at = edge.Millis(at)
+	if at.Before(j.end.LastAt) {
+		return 0, fmt.Errorf("commit at %v: the commit before is of %v", at, j.end.LastAt)
+	}
+	if err := j.rollIfDue(); err != nil {
+		return 0, j.fail(err)
+	}
+	end, err := j.build(at, ds)
+	if err != nil {
+		return 0, err
+	}
+	if err := j.store(end, checkpoint); err != nil {
+		return 0, j.fail(err)
+	}
+	j.publish(end)
+	j.after(end, checkpoint != nil)
+	return end.Commit, nil
+}
+
+func (j *Journal) writableErr() error {
+	if j.closed {
+		return ErrClosed
+	}
+	return j.fatal
+}
+
+// fail makes an error the journal's last.
+func (j *Journal) fail(err error) error {
+	j.fatal = fmt.Errorf("%w: %w", ErrFatal, err)
+	return j.fatal
+}
+
+// build lays the records' bytes out in j.buf and returns where the journal then ends.
+func (j *Journal) build(at time.Time, ds []Draft) (extent, error) {
+	end := j.end
+	end.Commit++
+	end.LastAt = at
+	if end.FirstAt.IsZero() {
+		end.FirstAt = at
+	}
+	j.values = j.values[:0]
+	if j.buf = j.buf[:0]; cap(j.buf) > maxKeptBuffer {
+		j.buf = nil
+	}
+	s := j.active()
+	for i := range ds {
+		d := &ds[i]
+		lane := laneIndex(d.Lane)
+		if lane < 0 {
+			return end, fmt.Errorf("draft %d: no lane %q", i, d.Lane)
+		}
+		h := &end.Heads[lane]
+		h.Seq++
+		r := edge.Record{Epoch: s.Epoch, Lane: d.Lane, Seq: h.Seq, Commit: end.Commit, Input: d.Input,
+			Source: j.opts.Source, Type: d.Type, Subject: d.Subject, Time: at, At: d.At, Data: d.Data}
+		from := len(j.buf)
+		j.buf = r.AppendJSON(append(j.buf, 0, 0, 0, 0))
+		record := j.buf[from+4:]
+		if len(record) > edge.MaxRecordHard {
+			return end, fmt.Errorf("draft %d (%s): %d bytes, a record has at most %d", i, d.Type, len(record), edge.MaxRecordHard)
+		}
+		if bytes.IndexByte(record, '\n') >= 0 {
+			return end, fmt.Errorf("draft %d (%s): data has a line break", i, d.Type)
+		}
+		h.CRC = edge.Chain(h.CRC, record)
+		binary.BigEndian.PutUint32(j.buf[from:], h.CRC)
+		end.Bytes[lane] += int64(len(record))
+		j.values = append(j.values, value{lane, h.Seq, from, len(j.buf)})
+	}
+	return end, nil
+}
+
+// store writes what build laid out.
+func (j *Journal) store(end extent, checkpoint []byte) error {
+	s := j.active()
+	before := s.db.Stats().TxStats
+	marks := j.currentMarks()
+	j.stuck = true
+	err := guard(func() error {
+		err := s.db.Update(func(tx *bbolt.Tx) error {
+			s.size = tx.Size()
+			if err := j.put(tx, end); err != nil {
+				return err
+			}
+			if checkpoint != nil {
+				if err := putCheckpoint(tx, end, checkpoint); err != nil {
+					return err
+				}
+			}
+			return j.putMarks(tx, marks)
+		})
+		j.stuck = false
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write segment %s: %w", s.path, err)
+	}
+	j.saved = marks
+	after := s.db.Stats().TxStats
+	j.mu.Lock()
+	j.stats.Commits++
+	j.stats.BytesWritten += after.GetPageAlloc() - before.GetPageAlloc() + pageSize // and the meta page
+	j.mu.Unlock()
+	return nil
+}
+
+func (j *Journal) put(tx *bbolt.Tx, end extent) error {
+	var buckets [lanes]*bbolt.Bucket
+	e := commitEntry{at: end.LastAt.UnixMilli()}
+	for i := range buckets {
+		buckets[i] = tx.Bucket(bucketLane[i])
+		buckets[i].FillPercent = 1 // keys only ever go to the end
+		e.last[i] = end.Heads[i].Seq
+		e.n[i] = uint32(end.Heads[i].Seq - j.end.Heads[i].Seq)
+		e.bytes[i] = uint64(end.Bytes[i])
+	}
+	var k [8]byte
+	for _, v := range j.values {
+		binary.BigEndian.PutUint64(k[:], v.seq)
+		if err := buckets[v.lane].Put(k[:], j.buf[v.from:v.to:v.to]); err != nil {
+			return err
+		}
+	}
+	commits := tx.Bucket(bucketCommits)
+	commits.FillPercent = 1
+	return commits.Put(key(end.Commit), e.append(nil))
+}
+
+func (j *Journal) currentMarks() [lanes]Mark {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.marks
+}
+
+func (j *Journal) putMarks(tx *bbolt.Tx, marks [lanes]Mark) error {
+	if marks == j.saved {
+		return nil
+	}
+	b, err := seal(marks)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketMarks).Put(keyOnly, b)
+}
+
+// publish shows readers what is durable now. Not earlier: bbolt lets a reader see a transaction
+// before its sync, and what has been sent must not be lost by a power cut.
+func (j *Journal) publish(end extent) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range lanes {
+		if end.Heads[i].Seq == j.end.Heads[i].Seq {
+			continue
+		}
+		if j.oldest[i].IsZero() {
+			j.oldest[i] = end.LastAt
+		}
+		close(j.changed[i])
+		j.changed[i] = make(chan struct{})
+	}
+	j.ckptBytes += end.Bytes[readingsLane] - j.end.Bytes[readingsLane]
+	j.end = end
+}
+
+// after does what a commit makes due. None of it decides whether the commit holds.
+func (j *Journal) after(end extent, checkpointed bool) {
+	s := j.active()
+	if s.size >= j.opts.SegmentSize || end.LastAt.Sub(end.FirstAt) >= j.opts.SegmentAge {
+		j.roll = true
+	}
+	if checkpointed {
+		j.ckptAt, j.ckptBytes = end.LastAt, 0
+	}
+	if len(j.told) > 0 {
+		j.mu.Lock()
+		j.holes = append(j.holes[:len(j.holes):len(j.holes)], j.told...)
+		j.told = nil
+		j.mu.Unlock()
+	} else if !checkpointed || end.LastAt.Sub(j.anchored) < time.Minute {
+		return
+	}
+	if err := j.writeAnchor(); err != nil {
+		j.opts.Log.Warn("the journal's high-water mark is not recorded", "err", err)
+	}
+}
+
+// rollIfDue begins a new segment of the same epoch.
+func (j *Journal) rollIfDue() error {
+	j.mu.RLock()
+	bad := j.suspect
+	j.mu.RUnlock()
+	if !j.roll && bad == nil {
+		return nil
+	}
+	old := j.active()
+	h := header{Format: format, Number: old.Number + 1, Source: j.opts.Source, Epoch: old.Epoch, Start: j.end, Ends: old.Ends}
+	h.Start.FirstAt, h.Start.Bytes = time.Time{}, [lanes]int64{}
+	if err := j.begin(h); err != nil {
+		return err
+	}
+	if bad != nil {
+		j.setAside(old, bad)
+	}
+	return nil
+}
+
+// begin seals the segment being written and goes on in a new one.
+func (j *Journal) begin(h header) error {
+	s, err := createSegment(j.opts.Dir, h)
+	if err != nil {
+		return err
+	}
+	if err := j.openActive(s); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	var old *segment
+	if len(j.segs) > 0 {
+		old = j.active()
+		old.end = j.end
+	}
+	j.segs = append(j.segs[:len(j.segs):len(j.segs)], s)
+	j.end, j.suspect = s.end, nil
+	j.mu.Unlock()
+	j.roll, j.saved = false, [lanes]Mark{}
+	if old != nil {
+		old.writable = false
+		if err := old.close(false); err != nil {
+			return err
+		}
+		old.size = fileSize(old.path)
+	}
+	return j.writeAnchor()
+}
+
+func (j *Journal) openActive(s *segment) (err error) {
+	size := int(min(j.opts.SegmentSize, 1<<30))
+	s.db, err = openDB(s.path, true, size+size/8, min(max(size/16, pageSize*16), growStep))
+	s.writable = err == nil
+	return err
+}
+
+// checkpointChunk is the size of a checkpoint's pieces: two fill eight pages.
+const checkpointChunk = 16000
+
+// checkpointHead describes the newest checkpoint of a segment.
+type checkpointHead struct {
+	Commit uint64    `json:"commit"`
+	At     time.Time `json:"at"`
+	Size   int       `json:"size"`
+	CRC    uint32    `json:"crc"`
+}
+
+// putCheckpoint replaces the segment's checkpoint.
+func putCheckpoint(tx *bbolt.Tx, end extent, state []byte) error {
+	if tx.Bucket(bucketCheckpoint) != nil {
+		if err := tx.DeleteBucket(bucketCheckpoint); err != nil {
+			return err
+		}
+	}
+	b, err := tx.CreateBucket(bucketCheckpoint)
+	if err != nil {
+		return err
+	}
+	head, err := seal(checkpointHead{end.Commit, end.LastAt, len(state), crc32.Checksum(state, castagnoli)})
+	if err != nil {
+		return err
+	}
+	b.FillPercent = 1
+	if err := b.Put(key(0), head); err != nil {
+		return err
+	}
+	for n := uint64(1); len(state) > 0; n++ {
+		chunk := state[:min(len(state), checkpointChunk)]
+		if err := b.Put(key(n), chunk); err != nil {
+			return err
+		}
+		state = state[len(chunk):]
+	}
+	return nil
+}
+
+// getCheckpoint copies the segment's checkpoint out; its state is nil when there is none.
+func getCheckpoint(tx *bbolt.Tx) (head checkpointHead, state []byte, err error) {
+	b := tx.Bucket(bucketCheckpoint)
+	if b == nil {
+		return head, nil, nil
+	}
+	if err := unseal(b.Get(key(0)), &head); err != nil {
+		return head, nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	state = []byte{}
+	for n := uint64(1); len(state) < head.Size; n++ {
+		chunk := b.Get(key(n))
+		if len(chunk) == 0 {
+			return head, nil, damaged("checkpoint ends after %d of %d bytes", len(state), head.Size)
+		}
+		state = append(state, chunk...)
+	}
+	if crc32.Checksum(state, castagnoli) != head.CRC || len(state) != head.Size {
+		return head, nil, damaged("checkpoint: checksum does not match")
+	}
+	return head, state, nil
+}
