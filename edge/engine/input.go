@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/alerts"
+	"github.com/headcount-hub/headcount/edge/journal"
+)
+
+// The record types of inputs. Readings have their own lane; all others stand in the events
+// lane. Within a commit the latter are taken first.
+const (
+	TypeReadings = "readings"       // [edge.Reading, …]
+	TypeBoot     = "input.boot"     // Boot
+	TypeConfig   = "input.config"   // Setup
+	TypeCommand  = "input.command"  // edge.Command
+	TypeRejected = "input.rejected" // edge.Rejection
+	TypeDriver   = "input.driver"   // DriverStatus
+	TypeLink     = "input.link"     // Link
+	TypeAction   = "input.action"   // ActionResult
+	TypeLost     = "input.lost"     // Lost
+)
+
+// Boot is the input that every start of the process writes first.
+type Boot struct {
+	ID      string `json:"id"` // random per start
+	Version string `json:"version"`
+	Clock   string `json:"clock"`
+}
+
+// Setup is everything in the configuration that decides what the core answers.
+type Setup struct {
+	Hash  string        `json:"hash"`
+	Site  edge.Site     `json:"site"`
+	Rules []alerts.Rule `json:"rules"`
+}
+
+// DriverStatus is a change in a driver's connection.
+type DriverStatus struct {
+	ID     string    `json:"id"`
+	Driver string    `json:"driver"`
+	Up     bool      `json:"up"`
+	Detail string    `json:"detail,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+}
+
+// Link is a change in the connection to the cloud.
+type Link struct {
+	Configured    bool      `json:"configured"`
+	Connected     bool      `json:"connected"`
+	Reason        string    `json:"reason,omitempty"`
+	UnsyncedSince time.Time `json:"unsynced_since,omitzero"` // zero = in sync
+	Since         time.Time `json:"since,omitzero"`          // set by the core: when Connected became so
+	Backlog       uint64    `json:"backlog,omitempty"`       // records the cloud has not applied
+	Clock         string    `json:"clock,omitempty"`         // state of the trusted clock
+}
+
+// ActionResult is what became of a delivery job: delivered or given up.
+type ActionResult struct {
+	Job       string `json:"job"`
+	Delivered bool   `json:"delivered"`
+	Attempts  int    `json:"attempts"`
+	Error     string `json:"error,omitempty"`
+}
+
+// Lost declares a range of records that will never reach the cloud.
+type Lost struct {
+	journal.Lost
+	Detail string `json:"detail,omitempty"` // for people
+}
+
+// input is one non-reading input with its bytes as they are recorded.
+type input struct {
+	typ     string
+	subject string
+	data    json.RawMessage
+}
+
+func newInput(typ, subject string, v any) (input, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return input{}, fmt.Errorf("encode %s: %w", typ, err)
+	}
+	return input{typ, subject, b}, nil
+}
+
+// decode reads the input's data into a T; a failure means that the journal was written by a
+// newer version.
+func decode[T any](in input) (T, error) {
+	var v T
+	if err := json.Unmarshal(in.data, &v); err != nil {
+		return v, fmt.Errorf("input %s: %w", in.typ, err)
+	}
+	return v, nil
+}

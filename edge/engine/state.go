@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/alerts"
+	"github.com/headcount-hub/headcount/edge/occupancy"
+)
+
+// stateVersion is the version of the checkpoint's form. A checkpoint of another version is not
+// read; the state is then built from the journal's inputs.
+const stateVersion = 1
+
+// checkpoint is the whole state of a core as it is stored.
+type checkpoint struct {
+	Version  int                     `json:"version"`
+	Now      time.Time               `json:"now"`
+	Setup    Setup                   `json:"setup"`
+	Model    []byte                  `json:"model"`
+	Rules    json.RawMessage         `json:"rules"`
+	Approved []edge.Sensor           `json:"approved,omitempty"`
+	Ignored  []string                `json:"ignored,omitempty"`
+	Heard    []heardState            `json:"heard,omitempty"`
+	Devices  []edge.Device           `json:"devices,omitempty"`
+	Rings    map[string][]dedupEntry `json:"dedup,omitempty"`
+	Loss     []edge.LossEntry        `json:"loss,omitempty"`
+	Untold   []edge.LossEntry        `json:"untold,omitempty"`
+	Jobs     []Job                   `json:"jobs,omitempty"`
+	Link     Link                    `json:"link"`
+	Drivers  []DriverStatus          `json:"drivers,omitempty"`
+	Cleared  []edge.Alert            `json:"cleared,omitempty"`
+	Done     []string                `json:"done,omitempty"`
+	Counts   edge.Counts             `json:"counts"`
+	Samples  []sample                `json:"samples,omitempty"`
+	Spaces   []edge.Occupancy        `json:"spaces,omitempty"` // as last published
+}
+
+type heardState struct {
+	Sensor   string       `json:"sensor"`
+	Last     time.Time    `json:"last"`
+	At       time.Time    `json:"at"`
+	Readings uint64       `json:"readings"`
+	Values   []edge.Value `json:"values,omitempty"`
+}
+
+// dedupEntry is [key, time of receipt in ms]; oldest first.
+type dedupEntry [2]uint64
+
+// Marshal returns the whole state; RestoreCore goes on from it bit for bit.
+func (c *Core) Marshal() ([]byte, error) {
+	model, err := c.model.MarshalState()
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: occupancy: %w", err)
+	}
+	rules, err := c.rules.MarshalState()
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: alerts: %w", err)
+	}
+	s := checkpoint{
+		Version: stateVersion, Now: c.now, Setup: c.setup, Model: model, Rules: rules,
+		Approved: c.reg.approved, Devices: c.unknownDevices(), Rings: c.dedup.entries(), Loss: c.ledger.entries(),
+		Jobs: c.jobs, Link: c.link, Drivers: c.drivers, Cleared: c.cleared, Done: c.done, Counts: c.counts, Samples: c.samples,
+	}
+	for _, sp := range c.reg.site.Spaces {
+		if o, ok := c.facts.spaces[sp.ID]; ok {
+			s.Spaces = append(s.Spaces, o)
+		}
+	}
+	for k := range c.ledger.dirty {
+		s.Untold = append(s.Untold, *c.ledger.lines[k])
+	}
+	sortLoss(s.Untold)
+	for a := range c.reg.ignored {
+		s.Ignored = append(s.Ignored, a)
+	}
+	slices.Sort(s.Ignored)
+	for i, sensor := range c.reg.site.Sensors {
+		h := c.reg.heard[i]
+		s.Heard = append(s.Heard, heardState{sensor.ID, h.last, h.at, h.readings, h.values})
+	}
+	return json.Marshal(s)
+}
+
+func (c *Core) unknownDevices() []edge.Device {
+	return slices.DeleteFunc(c.reg.list(), func(d edge.Device) bool { return d.State == edge.DeviceApproved })
+}
+
+// RestoreCore makes the core that Marshal described.
+func RestoreCore(state []byte) (*Core, error) {
+	var s checkpoint
+	if err := json.Unmarshal(state, &s); err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	if s.Version != stateVersion {
+		return nil, fmt.Errorf("checkpoint: version %d, this program reads %d", s.Version, stateVersion)
+	}
+	c := &Core{
+		setup: s.Setup, reg: newRegistry(), dedup: newDedup(), jobs: s.Jobs, link: s.Link, drivers: s.Drivers,
+		cleared: s.Cleared, done: s.Done, counts: s.Counts, now: s.Now, samples: s.Samples,
+	}
+	c.facts = newFacts(&c.link)
+	for _, o := range s.Spaces {
+		c.facts.spaces[o.Space] = o
+	}
+	c.ledger.restore(s.Loss, s.Untold)
+	c.dedup.restore(s.Rings)
+	c.restoreRegistry(s)
+	var err error
+	if c.model, err = occupancy.Restore(&c.reg.site, s.Model); err != nil {
+		return nil, fmt.Errorf("checkpoint: occupancy: %w", err)
+	}
+	if c.rules, err = alerts.New(s.Setup.Rules, &c.reg.site); err != nil {
+		return nil, fmt.Errorf("checkpoint: rules: %w", err)
+	}
+	for i, sensor := range c.reg.site.Sensors {
+		c.facts.sensors[sensor.ID] = c.samples[i].status(sensor)
+	}
+	if err := c.rules.Restore(s.Rules, c.facts); err != nil {
+		return nil, fmt.Errorf("checkpoint: alerts: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Core) restoreRegistry(s checkpoint) {
+	c.reg.approved = s.Approved
+	for _, a := range s.Ignored {
+		c.reg.ignored[a] = true
+	}
+	c.reg.configure(s.Setup.Site)
+	for _, h := range s.Heard {
+		i := slices.IndexFunc(c.reg.site.Sensors, func(x edge.Sensor) bool { return x.ID == h.Sensor })
+		if i >= 0 {
+			c.reg.heard[i] = heard{last: h.Last, at: h.At, readings: h.Readings, values: h.Values}
+		}
+	}
+	for _, d := range s.Devices {
+		c.reg.devices[d.Address] = &d
+	}
+}
+
+// entries lists the keys of each sensor, oldest first.
+func (d *dedup) entries() map[string][]dedupEntry {
+	out := make(map[string][]dedupEntry, len(d.rings))
+	for who, ring := range d.rings {
+		es := make([]dedupEntry, 0, len(ring.keys))
+		for i := range ring.keys {
+			k := ring.keys[(ring.next+i)%len(ring.keys)]
+			es = append(es, dedupEntry{k, uint64(d.seen[k])})
+		}
+		out[who] = es
+	}
+	return out
+}
+
+func (d *dedup) restore(rings map[string][]dedupEntry) {
+	for who, es := range rings {
+		ring := &dedupRing{keys: make([]uint64, len(es))}
+		for i, e := range es {
+			ring.keys[i] = e[0]
+			d.seen[e[0]] = int64(e[1])
+		}
+		d.rings[who] = ring
+	}
+}
