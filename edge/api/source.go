@@ -69,7 +69,7 @@ func (s *Source) After(ctx context.Context, id string, f live.Filter, limit int)
 func (s *Source) Snapshot(_ context.Context, f live.Filter) ([]byte, string, error) {
 	snap := s.site.Snapshot()
 	state := live.State{
-		Site: snap.Site.ID, Name: snap.Site.Name, AsOf: snap.At, Spaces: []edge.SpaceView{},
+		Site: snap.Site.ID, Name: snap.Site.Name, AsOf: snap.At, Spaces: []edge.SpaceView{}, Doors: snap.Site.Doors,
 		Alerts: some(snap.Alerts), Sensors: some(snap.Sensors), Devices: some(snap.Devices),
 	}
 	for _, v := range snap.Views() {

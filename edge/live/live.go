@@ -152,6 +152,7 @@ type State struct {
 	Name    string              `json:"name,omitempty"`
 	AsOf    time.Time           `json:"as_of"`
 	Spaces  []edge.SpaceView    `json:"spaces"`
+	Doors   []edge.Door         `json:"doors,omitempty"`
 	Alerts  []edge.Alert        `json:"alerts"`
 	Sensors []edge.SensorStatus `json:"sensors"`
 	Devices []edge.Device       `json:"devices,omitempty"`
