@@ -229,8 +229,11 @@ func (m *Model) Next() time.Time { return timeOf(m.next()) }
 func (m *Model) next() int64 {
 	next := m.grid + tickMillis
 	for i := range m.spaces {
-		if p := &m.spaces[i].pub; p.dirty {
-			next = min(next, max(p.at+minInterval, m.now))
+		switch p := &m.spaces[i].pub; {
+		case p.dirty:
+			return m.now
+		case p.due:
+			next = min(next, p.at+minInterval)
 		}
 	}
 	return next

@@ -19,7 +19,8 @@ const (
 type publication struct {
 	state edge.OccupancyState // settled by hysteresis; may be newer than what was published
 	since int64               // of state
-	dirty bool                // something changed since it was looked at
+	dirty bool                // something changed at the present time
+	due   bool                // it was settled since the last look for publication
 	at    int64               // last publication; never before the first
 	shown shown               // what was published
 }
@@ -35,15 +36,18 @@ type shown struct {
 func (m *Model) publish(out []edge.Occupancy) []edge.Occupancy {
 	for i := range m.spaces {
 		p := &m.spaces[i].pub
-		if !p.dirty {
+		open := p.at+minInterval <= m.now
+		if !p.dirty && !(p.due && open) {
 			continue
 		}
 		v := m.view(i)
-		p.settle(v, m.now)
-		if p.at+minInterval > m.now {
+		if p.dirty {
+			p.settle(v, m.now)
+		}
+		p.dirty, p.due = false, !open
+		if !open {
 			continue
 		}
-		p.dirty = false
 		if now := show(p.state, v); now != p.shown || m.now >= p.at+maxInterval {
 			p.shown, p.at = now, m.now
 			out = append(out, m.occupancy(i))

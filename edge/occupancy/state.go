@@ -130,6 +130,7 @@ func (c *coder) space(s *space) {
 	c.text((*string)(&p.state))
 	c.integer(&p.since)
 	c.flag(&p.dirty)
+	c.flag(&p.due)
 	c.integer(&p.at)
 	c.text((*string)(&p.shown.state))
 	c.text((*string)(&p.shown.quality))
