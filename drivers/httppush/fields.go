@@ -24,32 +24,13 @@ func vocabulary() map[string]*field {
 		"seq":      {do: (*parser).sequence},
 		"backfill": {do: (*parser).backfill},
 		"values":   {do: (*parser).compact},
-		"motion":   {kind: edge.Presence, semantics: edge.MotionState, typ: boolType},
+		"motion":   {kind: edge.Presence, info: edge.KindInfo{Semantics: edge.MotionState, Shape: edge.Truth}},
 	}
-	kind := func(k edge.Kind, s edge.Semantics, t valueType) {
-		m[string(k)] = &field{kind: k, semantics: s, typ: t}
-	}
-	kind(edge.Presence, edge.State, boolType)
-	kind(edge.CountIn, edge.Cumulative, countType)
-	kind(edge.CountOut, edge.Cumulative, countType)
-	kind(edge.CountAbs, edge.Absolute, countType)
-	kind(edge.CountAbsMax, edge.PeriodMax, countType)
-	kind(edge.TargetCount, edge.Absolute, countType)
-	kind(edge.DeviceCount, edge.Absolute, countType)
-	kind(edge.MotionCount, edge.Delta, countType)
-	kind(edge.UsageCount, edge.Delta, countType)
-	kind(edge.ContactKind, edge.State, anyType)
-	kind(edge.Flow, edge.Delta, numType)
-	for _, k := range []edge.Kind{
-		edge.CO2PPM, edge.TemperatureC, edge.HumidityPct, edge.Illuminance, edge.LightLevel, edge.DistanceMM,
-		edge.PressureHPa, edge.BatteryV, "battery_pct", edge.StatusBits, edge.LinkQuality, edge.SignalDBm,
-	} {
-		kind(k, edge.Absolute, numType)
-	}
-	for _, k := range []edge.Kind{edge.Daylight, edge.Health, edge.Tamper} {
-		kind(k, edge.State, anyType)
-	}
-	kind(edge.TeachIn, edge.PassageEvent, anyType)
-	kind(edge.Access, edge.PassageEvent, anyType)
+	edge.KnownKinds(func(k edge.Kind, i edge.KindInfo) bool {
+		if k != edge.SeqKind { // that is the reading's own "seq"
+			m[string(k)] = &field{kind: k, info: i}
+		}
+		return true
+	})
 	return m
 }

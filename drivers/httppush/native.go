@@ -54,20 +54,10 @@ func (n *names) sensor(b []byte) string {
 
 // field is what a key of a native reading stands for.
 type field struct {
-	do        func(p *parser) error // nil for a value
-	kind      edge.Kind
-	semantics edge.Semantics
-	typ       valueType
+	do   func(p *parser) error // nil for a value
+	kind edge.Kind
+	info edge.KindInfo
 }
-
-type valueType uint8
-
-const (
-	anyType   valueType = iota
-	boolType            // true, false, 1 or 0
-	countType           // a whole number from 0
-	numType             // any finite number
-)
 
 // parser reads native readings of one body. One body, one parser.
 type parser struct {
@@ -167,12 +157,12 @@ func (p *parser) member() error {
 
 // value reads the value of a kind. null means not known: there is no value then.
 func (p *parser) value(f *field) error {
-	v := edge.Value{Kind: f.kind, Semantics: f.semantics}
+	v := edge.Value{Kind: f.kind, Semantics: f.info.Semantics}
 	known, err := p.scalar(&v)
 	if err != nil || !known {
 		return err
 	}
-	p.add(v, f.typ)
+	p.add(v, f.info.Shape)
 	return nil
 }
 
@@ -207,32 +197,16 @@ func (p *parser) scalar(v *edge.Value) (known bool, err error) {
 }
 
 // add takes v when it fits its kind.
-func (p *parser) add(v edge.Value, typ valueType) {
-	switch typ {
-	case boolType:
-		if v.Type == edge.Number && (v.Num == 0 || v.Num == 1) {
-			v.Type = edge.Bool
-		}
-		if v.Type != edge.Bool {
-			p.wrong("%s: want true or false", v.Kind)
-			return
-		}
-	case countType:
-		if v.Type != edge.Number || v.Num < 0 || v.Num > 1<<53 || v.Num != math.Trunc(v.Num) {
-			p.wrong("%s: want a whole number from 0", v.Kind)
-			return
-		}
-	case numType:
-		if v.Type != edge.Number {
-			p.wrong("%s: want a number", v.Kind)
-			return
-		}
-	}
-	if len(p.values) == maxValues {
+func (p *parser) add(v edge.Value, shape edge.Shape) {
+	v, err := shape.Fit(v)
+	switch {
+	case err != nil:
+		p.wrong("%v", err)
+	case len(p.values) == maxValues:
 		p.wrong("more than %d values", maxValues)
-		return
+	default:
+		p.values = append(p.values, v)
 	}
-	p.values = append(p.values, v)
 }
 
 // compact reads [["count_in","delta",3],…], the form of the journal.
@@ -248,12 +222,12 @@ func (p *parser) compact() error {
 		}
 		n := 0
 		var v edge.Value
-		typ, known := anyType, false
+		shape, known := edge.AnyShape, false
 		err := p.list(']', func() (err error) {
 			n++
 			switch n {
 			case 1:
-				typ, err = p.kind(&v)
+				shape, err = p.kind(&v)
 			case 2:
 				err = p.semantics(&v)
 			case 3:
@@ -269,28 +243,28 @@ func (p *parser) compact() error {
 		case n != 3:
 			p.wrong(`"values": %d elements in a value, want ["kind","semantics",value]`, n)
 		case known && p.why == nil:
-			p.add(v, typ)
+			p.add(v, shape)
 		}
 		return nil
 	})
 }
 
-func (p *parser) kind(v *edge.Value) (valueType, error) {
+func (p *parser) kind(v *edge.Value) (edge.Shape, error) {
 	if p.peek() != '"' {
 		p.wrong(`"values": a kind is a text`)
-		return anyType, p.skip(3)
+		return edge.AnyShape, p.skip(3)
 	}
 	b, err := p.str()
 	if err != nil {
-		return anyType, err
+		return edge.AnyShape, err
 	}
 	f := p.names.fields[string(b)]
 	if f == nil || f.do != nil || string(f.kind) != string(b) {
 		p.wrong(`"values": unknown kind %q`, clip(b))
-		return anyType, nil
+		return edge.AnyShape, nil
 	}
 	v.Kind = f.kind
-	return f.typ, nil
+	return f.info.Shape, nil
 }
 
 func (p *parser) semantics(v *edge.Value) error {
