@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,9 +19,10 @@ func (p *Pump) ask(now time.Time) {
 	}
 	p.asking, p.beatenAt, p.beatAt = true, now, now.Add(p.opts.Timing.Heartbeat)
 	h := p.opts.Heartbeat()
-	h.Version, h.Epoch = wire.Version, p.epoch
+	h.Version, h.Epoch = wire.Version, p.lanes[p.beats%len(p.lanes)].mark.Epoch // in turn, if they differ
 	h.Events, h.Readings = p.position(p.lanes[0]), p.position(p.lanes[1])
-	r := reply{session: p.session, asked: [2]wire.Mark{p.lanes[0].mark, p.lanes[1].mark}}
+	r := reply{session: p.session, epoch: h.Epoch, asked: [2]wire.Mark{p.lanes[0].mark, p.lanes[1].mark}}
+	p.beats++
 	ctx := p.ctx
 	p.asks.Go(func() {
 		r.err = p.request(ctx, wire.UpHeartbeat, h, &r.body)
@@ -58,8 +60,8 @@ func (p *Pump) show(now time.Time) {
 // catchingUp tells whether the events lane is so far behind that the cloud needs snapshots to know
 // the present.
 func (p *Pump) catchingUp() bool {
-	l := p.lanes[0]
-	return p.answered && p.opts.Journal.Head(l.name) > l.mark.Seq+farBehind
+	p0 := p.progress(p.lanes[0])
+	return p.answered && p0.Head > p0.Mark+farBehind
 }
 
 // request asks and decodes an answer. An empty answer leaves v as it is.
@@ -81,15 +83,16 @@ func (p *Pump) request(ctx context.Context, what string, body, v any) error {
 }
 
 func (p *Pump) position(l *lane) wire.Position {
-	return wire.Position{Head: p.opts.Journal.Head(l.name), Mark: l.mark.Seq, OldestUnsent: p.oldest(l)}
+	at := p.progress(l)
+	return wire.Position{Head: at.Head, Mark: at.Mark, OldestUnsent: p.oldest(l)}
 }
 
 // oldest is the time of the first record that the cloud has not applied; zero when there is none.
 func (p *Pump) oldest(l *lane) time.Time {
-	if p.opts.Journal.Head(l.name) <= l.mark.Seq {
+	if head := p.opts.Journal.Head(l.name); l.mark.Epoch == head.Epoch && l.mark.Seq >= head.Seq {
 		return time.Time{}
 	}
-	b, err := p.opts.Journal.Read(l.name, l.mark.Seq, 1)
+	b, err := p.opts.Journal.Read(l.name, l.mark, 1)
 	if err != nil || len(b.Records) == 0 {
 		return time.Time{}
 	}
@@ -129,38 +132,40 @@ func (p *Pump) replied(r reply, now time.Time) {
 		p.refuse(marks.Conflict)
 	}
 	for i, m := range []wire.Mark{marks.Events, marks.Readings} {
-		p.settle(p.lanes[i], m, r.asked[i], now)
+		if l := p.lanes[i]; l.mark.Epoch == r.epoch {
+			p.settle(l, m, r.asked[i], now)
+		}
 	}
 }
 
 // settle takes a mark that the cloud gave when asked: the truth at that time. A mark of another
-// epoch says that nothing of this one was applied.
+// epoch says that nothing of the lane's was applied.
 func (p *Pump) settle(l *lane, m, asked wire.Mark, now time.Time) {
-	if m.Epoch != p.epoch {
-		m = wire.Mark{Epoch: p.epoch}
+	if m.Epoch != l.mark.Epoch {
+		m = wire.Mark{Epoch: l.mark.Epoch}
 	}
 	switch {
 	case !p.ours(l, m) || m == l.mark:
 	case m.Seq > l.mark.Seq:
 		l.applied(m, now)
 		p.now.MarkedAt = now
-	case m.Seq < asked.Seq: // and not only overtaken by a push
+	case asked.Epoch == m.Epoch && m.Seq < asked.Seq: // and not only overtaken by a push
 		p.opts.Log.Warn("the cloud has gone back, sending again", "lane", l.name, "from", m.Seq+1, "mark_was", l.mark.Seq)
 		l.wentBack(m, now)
-		l.storedAt = time.Time{} // tell the journal at once: it must not delete
+		p.beatAt = now
 	}
 }
 
 // pushed takes marks that the cloud sent by itself. They may be late: nothing is believed that was
 // not sent in this session.
 func (p *Pump) pushed(marks wire.Marks, now time.Time) {
-	if marks.Conflict != "" && (marks.Events.Epoch == p.epoch || marks.Readings.Epoch == p.epoch) {
+	if epoch := cmp.Or(marks.Events.Epoch, marks.Readings.Epoch); marks.Conflict != "" && (epoch == p.lanes[0].mark.Epoch || epoch == p.lanes[1].mark.Epoch) {
 		p.refuse(marks.Conflict)
 	}
 	for i, m := range []wire.Mark{marks.Events, marks.Readings} {
 		l := p.lanes[i]
 		switch {
-		case m.Epoch != p.epoch || m.Seq > l.sent:
+		case m.Epoch != l.mark.Epoch || m.Seq > l.sent.Seq:
 		case m.Seq < l.mark.Seq: // late, or the cloud has gone back: ask
 			if now.Sub(p.beatenAt) > time.Second {
 				p.beatAt = now
@@ -175,30 +180,42 @@ func (p *Pump) pushed(marks wire.Marks, now time.Time) {
 	}
 }
 
-// ours tells whether a mark of this epoch lies on the journal's chain; if not, it reports the
-// conflict. A mark on a record that is gone is believed.
+// ours tells whether a mark of the lane's epoch lies on the journal's chain; if not, it reports
+// the conflict. A mark on a record that is gone is believed.
 func (p *Pump) ours(l *lane, m wire.Mark) bool {
 	head := p.opts.Journal.Head(l.name)
-	if m.Seq > head {
-		p.refuse(fmt.Sprintf("the cloud has applied %s up to %d, the journal ends at %d: it is a restored copy", l.name, m.Seq, head))
+	if m.Epoch == head.Epoch && m.Seq > head.Seq {
+		p.refuse(fmt.Sprintf("the cloud has applied %s up to %d, the journal ends at %d: it is a restored copy", l.name, m.Seq, head.Seq))
 		return false
 	}
 	if m.Seq == 0 || m == l.mark {
 		return true
 	}
-	crc, ok := l.crcOf(m.Seq)
-	if !ok {
-		var err error
-		if crc, ok, err = p.opts.Journal.CRC(l.name, m.Seq); err != nil {
-			p.hold(time.Now(), "the journal cannot be read: "+err.Error())
-			return false
-		}
+	crc, ok, err := p.crc(l, m, head)
+	if err != nil {
+		p.hold(time.Now(), "the journal cannot be read: "+err.Error())
+		return false
 	}
 	if ok && crc != m.CRC {
 		p.refuse(fmt.Sprintf("the cloud's record %d of %s is not the journal's (CRC %08x, here %08x): a restored or cloned disk", m.Seq, l.name, m.CRC, crc))
 		return false
 	}
 	return true
+}
+
+// crc finds the chained CRC of the record at m, if it or the one after it is kept.
+func (p *Pump) crc(l *lane, m, head wire.Mark) (crc uint32, ok bool, err error) {
+	if m.Epoch == head.Epoch && m.Seq == head.Seq {
+		return head.CRC, true, nil
+	}
+	if crc, ok := l.crcOf(m.Seq); ok {
+		return crc, true, nil
+	}
+	b, err := p.opts.Journal.Read(l.name, m, 1)
+	if err != nil || b.Epoch != m.Epoch || b.First != m.Seq+1 {
+		return 0, false, err
+	}
+	return b.CRC, true, nil
 }
 
 // refuse stops sending until a new epoch begins.
@@ -261,5 +278,9 @@ func (p *Pump) synced(now time.Time) {
 }
 
 func (p *Pump) progress(l *lane) Progress {
-	return Progress{Head: max(p.opts.Journal.Head(l.name), l.mark.Seq), Sent: l.sent, Mark: l.mark.Seq}
+	head := p.opts.Journal.Head(l.name)
+	if l.mark.Epoch != head.Epoch {
+		return Progress{Head: head.Seq}
+	}
+	return Progress{Head: max(head.Seq, l.mark.Seq), Sent: l.sent.Seq, Mark: l.mark.Seq}
 }

@@ -8,66 +8,86 @@ import (
 )
 
 // lane is what the pump knows of one lane. It is told the time and does no I/O.
+//
+// mark, sent and all that flies are of one epoch: the next one is begun when everything of this one
+// is confirmed, as the cloud applies epochs independently of each other.
 type lane struct {
 	name   edge.Lane
 	timing Timing
 
-	mark     wire.Mark // newest record the cloud is known to have applied
-	sent     uint64    // newest record handed to the link in this pass
-	flying   []flight  // what was sent after mark, in order
-	released uint64    // highest mark ever: records up to it may be deleted here
-	stored   wire.Mark // what the journal was told
-	storedAt time.Time
+	mark     wire.Mark     // newest record the cloud is known to have applied
+	sent     wire.Mark     // newest record handed to the link in this pass
+	flying   []flight      // what was sent after mark, in order
+	released uint64        // highest mark of the epoch: records up to it may be deleted here
 	since    time.Time     // last progress, or begin of this pass
 	patience time.Duration // without progress, before a new pass
 	window   int           // batches that may fly
 	batch    int           // bytes per batch; smaller after the server found one too large
 
-	goal   uint64    // the head at goalAt: the lane is in sync when the mark reaches it in time
-	goalAt time.Time //
+	stored   wire.Mark // what the journal was told
+	storedAt time.Time
+
+	dry     wire.Mark // there was nothing after this record
+	dryHead wire.Mark // when this was the head
+
+	goal   wire.Mark // the head at goalAt: the lane is in sync when the mark reaches it in time
+	goalAt time.Time
 }
 
-// flight is a batch on its way.
+// flight is a batch on its way: its last record.
 type flight struct {
-	last uint64
-	crc  uint32
-	at   time.Time
+	wire.Mark
+	at time.Time
 }
 
-// begin starts on an epoch whose newest known mark is m.
+// begin starts from the newest known mark.
 func (l *lane) begin(m wire.Mark, now time.Time) {
-	l.mark, l.stored, l.released = m, m, m.Seq
 	l.window = 1
 	if l.name == edge.Events {
 		l.window = l.timing.Window
 	}
-	l.patience = l.timing.Resend
-	l.goal, l.goalAt = m.Seq, now
+	l.stored, l.storedAt = m, time.Time{}
+	l.dry, l.dryHead = wire.Mark{}, wire.Mark{}
+	l.goal, l.goalAt = m, now
+	l.enter(m, now)
+}
+
+// enter starts from a mark of another epoch.
+func (l *lane) enter(m wire.Mark, now time.Time) {
+	l.mark, l.released, l.patience = m, m.Seq, l.timing.Resend
 	l.rewind(now)
 }
 
 // rewind starts a new pass from the mark.
 func (l *lane) rewind(now time.Time) {
-	l.sent, l.since = l.mark.Seq, now
+	l.sent, l.since = l.mark, now
 	l.flying = l.flying[:0]
 }
 
 // room tells whether another batch may be sent.
 func (l *lane) room() bool { return len(l.flying) < l.window }
 
-// departed notes a batch that was sent.
-func (l *lane) departed(last uint64, crc uint32, now time.Time) {
+// drained tells whether all there is was sent.
+func (l *lane) drained(head wire.Mark) bool {
+	return l.sent.Epoch == head.Epoch && l.sent.Seq >= head.Seq || l.sent == l.dry && head == l.dryHead
+}
+
+// ranDry notes that there is nothing to send.
+func (l *lane) ranDry(head wire.Mark) { l.dry, l.dryHead = l.sent, head }
+
+// departed notes a batch that was sent, by its last record.
+func (l *lane) departed(last wire.Mark, now time.Time) {
 	if len(l.flying) == 0 {
 		l.since = now
 	}
-	l.flying = append(l.flying, flight{last, crc, now})
+	l.flying = append(l.flying, flight{last, now})
 	l.sent = last
 }
 
 // applied moves the mark forward to m.
 func (l *lane) applied(m wire.Mark, now time.Time) {
 	landed := 0
-	for landed < len(l.flying) && l.flying[landed].last <= m.Seq {
+	for landed < len(l.flying) && l.flying[landed].Seq <= m.Seq {
 		landed++
 	}
 	if landed > 0 {
@@ -75,7 +95,10 @@ func (l *lane) applied(m wire.Mark, now time.Time) {
 	}
 	l.flying = append(l.flying[:0], l.flying[landed:]...)
 	l.mark, l.since, l.patience = m, now, l.timing.Resend
-	l.sent, l.released = max(l.sent, m.Seq), max(l.released, m.Seq)
+	if l.sent.Seq < m.Seq {
+		l.sent = m
+	}
+	l.released = max(l.released, m.Seq)
 }
 
 // pace fits the window of the readings lane to the line: what is in flight is what an event
@@ -93,6 +116,7 @@ func (l *lane) pace(took time.Duration) {
 // wentBack moves the mark backwards to m: the cloud has lost what it had confirmed.
 func (l *lane) wentBack(m wire.Mark, now time.Time) {
 	l.mark, l.patience = m, l.timing.Resend
+	l.storedAt = time.Time{} // tell the journal at once: it should not delete
 	l.rewind(now)
 }
 
@@ -121,12 +145,13 @@ func (l *lane) resend(now time.Time) {
 }
 
 // behind tells whether what was written long ago has not been applied yet, or from when on it will
-// be so; zero when the mark has reached the head.
-func (l *lane) behind(head uint64, now time.Time) (at time.Time, over bool) {
-	if l.mark.Seq >= l.goal {
+// be so; zero when there is nothing to apply.
+func (l *lane) behind(head wire.Mark, now time.Time) (at time.Time, over bool) {
+	done := l.drained(head) && len(l.flying) == 0
+	if done || l.mark.Epoch == head.Epoch && (l.goal.Epoch != head.Epoch || l.mark.Seq >= l.goal.Seq) {
 		l.goal, l.goalAt = head, now
 	}
-	if l.mark.Seq >= l.goal {
+	if done {
 		return time.Time{}, false
 	}
 	at = l.goalAt.Add(l.timing.UnsyncedAfter)
@@ -136,8 +161,8 @@ func (l *lane) behind(head uint64, now time.Time) (at time.Time, over bool) {
 // crcOf returns the CRC of a record in flight.
 func (l *lane) crcOf(seq uint64) (uint32, bool) {
 	for _, f := range l.flying {
-		if f.last == seq {
-			return f.crc, true
+		if f.Seq == seq {
+			return f.CRC, true
 		}
 	}
 	return 0, false

@@ -27,8 +27,8 @@ type Pump struct {
 	asks    sync.WaitGroup // requests on their way
 
 	// All below belongs to Run.
-	lanes      [2]*lane // in the order of edge.Lanes: events first
-	epoch      string
+	lanes      [2]*lane           // in the order of edge.Lanes: events first
+	epoch      string             // of the journal
 	connection int                // of the link; 0 = down
 	session    int                // counts connections and epochs; answers of earlier ones are void
 	ctx        context.Context    // of the session's requests
@@ -41,6 +41,7 @@ type Pump struct {
 	beatenAt   time.Time          // when the last one was sent
 	showAt     time.Time          // when the next snapshot is due; zero = not at all
 	shownAt    time.Time          // when the last one was sent
+	beats      int                // heartbeats asked
 	heldTill   time.Time          // sending was given up until then
 	held       string             // why
 	conflict   string             // why nothing is sent in this epoch any more
@@ -52,6 +53,7 @@ type Pump struct {
 // reply is the end of a heartbeat.
 type reply struct {
 	session int
+	epoch   string       // asked about
 	asked   [2]wire.Mark // the marks when it was asked
 	body    wire.HeartbeatReply
 	err     error
@@ -88,12 +90,13 @@ func (p *Pump) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		changed := p.opts.Journal.Changed()
+		events, readings := p.opts.Journal.Changed(edge.Events), p.opts.Journal.Changed(edge.Readings)
 		more := p.round(ctx, time.Now())
 		timer.Reset(p.pause(more))
 		select {
 		case <-ctx.Done():
-		case <-changed:
+		case <-events:
+		case <-readings:
 		case <-p.opts.Link.Changed():
 		case m := <-p.pushes:
 			p.pushed(m, time.Now())
@@ -147,10 +150,12 @@ func (p *Pump) notice(ctx context.Context, now time.Time) {
 		p.epoch, p.conflict = epoch, ""
 		for _, l := range p.lanes {
 			m := p.opts.Journal.Mark(l.name)
-			if m.Epoch != epoch {
-				m = wire.Mark{Epoch: epoch}
+			if m.Epoch == "" {
+				m.Epoch = epoch
 			}
-			l.begin(m, now)
+			if l.mark.Epoch == "" || m.Epoch == epoch { // else it goes on in its older epoch
+				l.begin(m, now)
+			}
 		}
 	}
 	p.connection = connection
@@ -175,7 +180,7 @@ func (p *Pump) begin(ctx context.Context, now time.Time) {
 func (p *Pump) giveUpWaiting(now time.Time) {
 	for _, l := range p.lanes {
 		if _, over := l.expired(now); over && p.answered {
-			p.opts.Log.Info("no progress, sending again", "lane", l.name, "from", l.mark.Seq+1, "to", l.sent)
+			p.opts.Log.Info("no progress, sending again", "lane", l.name, "from", l.mark.Seq+1, "to", l.sent.Seq)
 			l.resend(now)
 		}
 	}
@@ -187,23 +192,26 @@ func (p *Pump) send(ctx context.Context, now time.Time) (more bool) {
 		return false
 	}
 	for _, l := range p.lanes {
-		if l.room() && l.sent < p.opts.Journal.Head(l.name) {
-			return p.sendOne(ctx, l, now)
+		if head := p.opts.Journal.Head(l.name); l.room() && !l.drained(head) && p.sendOne(ctx, l, head, now) {
+			return true
 		}
 	}
 	return false
 }
 
-func (p *Pump) sendOne(ctx context.Context, l *lane, now time.Time) (sent bool) {
+func (p *Pump) sendOne(ctx context.Context, l *lane, head wire.Mark, now time.Time) (more bool) {
 	b, err := p.opts.Journal.Read(l.name, l.sent, l.batch)
-	if err != nil {
+	switch {
+	case err != nil:
 		p.hold(now, "the journal cannot be read: "+err.Error())
 		return false
-	}
-	if len(b.Records) == 0 || b.Epoch != p.epoch { // an epoch has begun meanwhile: the next round sees it
+	case len(b.Records) == 0:
+		l.ranDry(head)
 		return false
+	case b.Epoch != l.sent.Epoch:
+		return p.nextEpoch(l, b.Epoch, now)
 	}
-	b.Lost = b.First - 1 - l.sent
+	b.Lost = b.First - 1 - l.sent.Seq
 	crc, err := b.Verify()
 	if err != nil {
 		p.hold(now, "the journal holds what cannot be sent: "+err.Error())
@@ -214,7 +222,7 @@ func (p *Pump) sendOne(ctx context.Context, l *lane, now time.Time) (sent bool) 
 	switch {
 	case err == nil:
 		p.held = ""
-		l.departed(b.Last(), crc, now)
+		l.departed(wire.Mark{Epoch: b.Epoch, Seq: b.Last(), CRC: crc}, now)
 		return true
 	case errors.Is(err, wire.ErrTooLarge) && len(b.Records) > 1:
 		l.batch /= 2
@@ -222,6 +230,17 @@ func (p *Pump) sendOne(ctx context.Context, l *lane, now time.Time) (sent bool) 
 	}
 	p.hold(now, "sending fails: "+err.Error())
 	return false
+}
+
+// nextEpoch goes on to the epoch after the lane's, once the cloud has all of the lane's own.
+func (p *Pump) nextEpoch(l *lane, epoch string, now time.Time) (more bool) {
+	if len(l.flying) > 0 {
+		return false
+	}
+	p.opts.Log.Info("all of an epoch is sent, the next begins", "lane", l.name, "ended", l.mark.Epoch, "begins", epoch)
+	l.enter(wire.Mark{Epoch: epoch}, now)
+	p.beatAt = now // the cloud may have some of it
+	return true
 }
 
 // hold stops sending for a second.
@@ -246,15 +265,15 @@ func (p *Pump) declare(l *lane, b wire.Batch) {
 // release tells the journal the marks, not more often than every so often: it may cost a write.
 func (p *Pump) release(now time.Time, every time.Duration) {
 	for _, l := range p.lanes {
-		if l.mark == l.stored || l.mark.Epoch != p.opts.Journal.Epoch() || now.Sub(l.storedAt) < every {
+		if l.mark == l.stored || now.Sub(l.storedAt) < every || p.epoch != p.opts.Journal.Epoch() {
 			continue
 		}
-		if err := p.opts.Journal.SetMark(l.name, l.mark); err != nil {
-			p.hold(now, "the journal does not take a mark: "+err.Error())
-		} else {
-			l.stored = l.mark
-		}
 		l.storedAt = now
+		if err := p.opts.Journal.Release(l.name, l.mark); err != nil {
+			p.opts.Log.Error("the journal does not take the cloud's mark", "lane", l.name, "mark", l.mark.Seq, "error", err)
+			continue
+		}
+		l.stored = l.mark
 	}
 }
 

@@ -431,7 +431,8 @@ func TestConflicts(t *testing.T) {
 				s.journal.NewEpoch()
 				s.write(edge.Events, 3)
 				wait(time.Second)
-				if got, want := s.cloud.Applied(edge.Events), append(before, s.journal.All(edge.Events)...); !slices.Equal(got, want) {
+				all := s.journal.All(edge.Events)
+				if got, want := s.cloud.Applied(edge.Events), append(before, all[len(all)-3:]...); !slices.Equal(got, want) {
 					t.Errorf("%d applied, want the old %d and the new epoch's 3", len(got), len(before))
 				}
 				if st := s.Status(); st.Reason != "" || st.Epoch != s.journal.Epoch() {
@@ -477,6 +478,46 @@ func TestClone(t *testing.T) {
 		}
 		if len(a.conflicts)+len(b.conflicts) != 1 {
 			t.Errorf("conflicts go on: %q %q", a.conflicts, b.conflicts)
+		}
+	})
+}
+
+// A damaged journal begins an epoch; what is intact of the old one is sent first, and an epoch is
+// not begun before the one before it is confirmed.
+func TestEpochsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		batches := 0
+		s := newSite(t, func(what string) uplinktest.Fate {
+			if what == "batch" {
+				batches++
+			}
+			return uplinktest.Fate{Lose: what == "batch" && batches == 2}
+		})
+		s.link.Cut("offline")
+		s.opts.Timing.Batch = 2000
+		s.write(edge.Events, 20)
+		s.journal.Damage()
+		s.journal.Damage()
+		s.write(edge.Events, 20)
+		s.write(edge.Readings, 20)
+		s.journal.Damage()
+		defer s.link.Close()
+		defer s.run()()
+		s.link.Restore()
+		wait(40 * time.Second)
+		s.complete()
+		if st := s.Status(); !st.UnsyncedSince.IsZero() {
+			t.Errorf("all is sent, status %+v", st)
+		}
+		s.write(edge.Readings, 1)
+		synctest.Wait()
+		s.complete()
+		wait(time.Minute)
+		if m := s.journal.Mark(edge.Readings); m.Epoch != s.journal.Epoch() || m.Seq != 1 {
+			t.Errorf("journal was told mark %+v, want 1 of the present epoch", m)
+		}
+		if st := s.Status(); !st.UnsyncedSince.IsZero() || st.Reason != "" {
+			t.Errorf("status %+v", st)
 		}
 	})
 }
@@ -549,7 +590,7 @@ func TestWhateverHappensOnTheLine(t *testing.T) {
 func chaos(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	var mu sync.Mutex
-	calm := false
+	calm, damage := false, seed%2 == 1
 	bad := rnd.Float64() * 0.6
 	s := newSite(t, func(string) uplinktest.Fate {
 		mu.Lock()
@@ -572,7 +613,11 @@ func chaos(t *testing.T, seed uint64) {
 	}
 	for range 60 {
 		s.write(edge.Lanes[roll(2)], roll(100))
-		switch roll(12) {
+		switch roll(14) {
+		case 6:
+			if damage {
+				s.journal.Damage()
+			}
 		case 0:
 			s.link.Cut("cut")
 		case 1, 2:
@@ -581,7 +626,9 @@ func chaos(t *testing.T, seed uint64) {
 			stop()
 			stop = s.run()
 		case 4:
-			restore = s.cloud.Backup()
+			if !damage { // see the package comment: it looks back within an epoch only
+				restore = s.cloud.Backup()
+			}
 		case 5:
 			restore()
 		}

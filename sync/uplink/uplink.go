@@ -8,7 +8,9 @@
 // batch that follows the gap.
 //
 // It refuses to go on when the cloud's chain is not the journal's (a restored or cloned disk); it
-// then reports a conflict and waits until the journal has begun a new epoch.
+// then reports a conflict and waits until the journal has begun a new epoch. It looks back within
+// the present epoch only: a cloud that is restored to before an epoch began does not get again what
+// it had confirmed of the epochs before.
 package uplink
 
 import (
@@ -22,25 +24,29 @@ import (
 
 // Journal is what the pump reads. The root adapts the journal to it. Its methods are called from
 // the pump's goroutine only.
+//
+// An epoch may end with records that have not been sent and still can be. They come before those
+// of the next epoch, so that a lane may be in an older epoch than the journal.
 type Journal interface {
-	// Epoch names the present epoch. All other methods are about it.
+	// Epoch names the present epoch.
 	Epoch() string
-	// Head is the newest sequence of a lane, 0 when it is empty.
-	Head(lane edge.Lane) uint64
-	// Read returns the records directly after seq, as many as fit into maxBytes with a newline
-	// between them but at least one if there is any; Records is empty when there is none. First
-	// is larger than after+1 when the records between are gone; Lost is ignored.
-	Read(lane edge.Lane, after uint64, maxBytes int) (wire.Batch, error)
-	// CRC is the chained CRC of a record; ok is false when the record is gone.
-	CRC(lane edge.Lane, seq uint64) (crc uint32, ok bool, err error)
-	// Mark is what SetMark stored last, Mark{Epoch: Epoch()} when nothing of the epoch.
+	// Head is the newest record of a lane in the present epoch; Seq is 0 when there is none.
+	Head(lane edge.Lane) wire.Mark
+	// Read returns the records directly after a record, of its epoch or, at the end of that, of
+	// the next one: as many as fit into maxBytes with a newline between them, but at least one.
+	// Records is empty when there are none. First lies behind a gap when records are gone; Lost
+	// is ignored.
+	Read(lane edge.Lane, after wire.Mark, maxBytes int) (wire.Batch, error)
+	// Mark is what Release was told last. Where the journal has given up what the lane had not
+	// sent, it is the start of the present epoch.
 	Mark(lane edge.Lane) wire.Mark
-	// SetMark records that the cloud has applied the lane up to m: records up to m may be
-	// deleted. It need not be durable, and m may lie before the last one: the cloud went back.
-	SetMark(lane edge.Lane, m wire.Mark) error
-	// Changed is ready after records were written or an epoch began: a channel that is closed then,
-	// or one of size 1 that holds a token. It is asked for before each round.
-	Changed() <-chan struct{}
+	// Release says that the cloud has applied the lane up to m: records up to m may be deleted.
+	// It need not be durable. m may lie before the last one: the cloud has gone back, and what
+	// is left after m should be kept.
+	Release(lane edge.Lane, m wire.Mark) error
+	// Changed returns a channel that is closed when records are written to the lane. It is asked
+	// for before the lane is read.
+	Changed(lane edge.Lane) <-chan struct{}
 }
 
 // Link carries messages to the cloud and back. It reconnects by itself.
@@ -93,7 +99,7 @@ type Timing struct {
 	ReplyTimeout  time.Duration // for an answer: 10 s
 	Resend        time.Duration // without progress of the mark, then doubling: 10 s
 	ResendMax     time.Duration // 2 min
-	Release       time.Duration // between two SetMark of a lane: 5 s
+	Release       time.Duration // between two calls of Release for a lane: 5 s
 	UnsyncedAfter time.Duration // age of the oldest unapplied record that counts as not in sync: 30 s
 	Snapshot      time.Duration // between snapshots while the events lane is far behind: 2 s
 	Slow          time.Duration // a batch of readings that is not applied in this time narrows their window: 1 s
@@ -137,14 +143,15 @@ type Status struct {
 	UnsyncedSince time.Time // time of the oldest unapplied record when the hub fell behind; zero = in sync
 }
 
-// Progress is where one lane stands.
+// Progress is where one lane stands. While the lane is still in an older epoch than the journal,
+// Sent and Mark are 0.
 type Progress struct {
 	Head uint64 // newest sequence written
 	Sent uint64 // newest sequence handed to the link
 	Mark uint64 // newest sequence the cloud has applied
 }
 
-// Backlog is how many records the cloud has yet to apply.
+// Backlog is how many records of the present epoch the cloud has yet to apply.
 func (s Status) Backlog() uint64 {
 	return s.Events.Head - s.Events.Mark + s.Readings.Head - s.Readings.Mark
 }

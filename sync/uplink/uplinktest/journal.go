@@ -14,58 +14,78 @@ import (
 // Journal is a journal in memory. It may be used from any goroutine.
 type Journal struct {
 	mu      sync.Mutex
-	epoch   string
-	epochs  int
-	lanes   map[edge.Lane]*records
-	changed chan struct{}
+	eras    []era // the last one is present
+	marks   map[edge.Lane]wire.Mark
+	changed map[edge.Lane]chan struct{}
+}
+
+// era is an epoch's records.
+type era struct {
+	epoch string
+	lanes map[edge.Lane]*records
 }
 
 type records struct {
-	all  [][]byte // of this epoch; nil = dropped
+	all  [][]byte // nil = dropped
 	crcs []uint32
-	mark wire.Mark
 }
 
 // NewJournal makes an empty journal in its first epoch.
 func NewJournal() *Journal {
-	j := &Journal{changed: make(chan struct{}, 1)}
+	j := &Journal{marks: map[edge.Lane]wire.Mark{}, changed: map[edge.Lane]chan struct{}{}}
+	for _, name := range edge.Lanes {
+		j.changed[name] = make(chan struct{})
+	}
 	j.NewEpoch()
 	return j
 }
 
-// NewEpoch begins an epoch with empty lanes.
+// NewEpoch begins an epoch with empty lanes and gives up what was not sent.
 func (j *Journal) NewEpoch() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.epochs++
-	j.epoch = fmt.Sprintf("%032x", j.epochs)
-	j.lanes = map[edge.Lane]*records{}
+	j.addEra()
 	for _, name := range edge.Lanes {
-		j.lanes[name] = &records{mark: wire.Mark{Epoch: j.epoch}}
+		j.marks[name] = wire.Mark{Epoch: j.present().epoch}
 	}
-	j.wake()
 }
 
-func (j *Journal) wake() {
-	select {
-	case j.changed <- struct{}{}:
-	default:
+// Damage begins an epoch with empty lanes; what was not sent still can be.
+func (j *Journal) Damage() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.addEra()
+}
+
+func (j *Journal) addEra() {
+	e := era{epoch: fmt.Sprintf("%032x", len(j.eras)+1), lanes: map[edge.Lane]*records{}}
+	for _, name := range edge.Lanes {
+		e.lanes[name] = &records{}
+		j.wake(name)
 	}
+	j.eras = append(j.eras, e)
+}
+
+func (j *Journal) present() era { return j.eras[len(j.eras)-1] }
+
+func (j *Journal) wake(name edge.Lane) {
+	close(j.changed[name])
+	j.changed[name] = make(chan struct{})
 }
 
 // Append writes one record with the given payload.
 func (j *Journal) Append(name edge.Lane, payload string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	l := j.lanes[name]
+	l := j.present().lanes[name]
 	r := edge.Record{
-		Epoch: j.epoch, Lane: name, Seq: uint64(len(l.all)) + 1, Commit: uint64(len(l.all)) + 1,
+		Epoch: j.present().epoch, Lane: name, Seq: uint64(len(l.all)) + 1, Commit: uint64(len(l.all)) + 1,
 		Source: "site", Type: "test", Time: time.Now(), Data: fmt.Appendf(nil, "%q", payload),
 	}
 	b := r.AppendJSON(nil)
 	l.crcs = append(l.crcs, edge.Chain(l.crc(len(l.all)), b))
 	l.all = append(l.all, b)
-	j.wake()
+	j.wake(name)
 }
 
 func (l *records) crc(seq int) uint32 {
@@ -75,32 +95,34 @@ func (l *records) crc(seq int) uint32 {
 	return l.crcs[seq-1]
 }
 
-// Drop deletes a lane's records up to seq.
+// Drop deletes a lane's records up to seq in the present epoch.
 func (j *Journal) Drop(name edge.Lane, seq uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	clear(j.lanes[name].all[:seq])
+	clear(j.present().lanes[name].all[:seq])
 }
 
 // Truncate forgets a lane's records after seq, as a restored copy does.
 func (j *Journal) Truncate(name edge.Lane, seq uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	l := j.lanes[name]
+	l := j.present().lanes[name]
 	l.all, l.crcs = l.all[:seq:seq], l.crcs[:seq:seq]
-	if l.mark.Seq > seq {
-		l.mark = wire.Mark{Epoch: j.epoch, Seq: seq, CRC: l.crc(int(seq))}
+	if j.marks[name].Seq > seq {
+		j.marks[name] = wire.Mark{Epoch: j.present().epoch, Seq: seq, CRC: l.crc(int(seq))}
 	}
 }
 
-// All returns the lane's records that are left, in order.
+// All returns the lane's records that are left, of all epochs, in order.
 func (j *Journal) All(name edge.Lane) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var out []string
-	for _, r := range j.lanes[name].all {
-		if r != nil {
-			out = append(out, string(r))
+	for _, e := range j.eras {
+		for _, r := range e.lanes[name].all {
+			if r != nil {
+				out = append(out, string(r))
+			}
 		}
 	}
 	return out
@@ -110,63 +132,66 @@ func (j *Journal) All(name edge.Lane) []string {
 func (j *Journal) Epoch() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.epoch
+	return j.present().epoch
 }
 
 // Head is uplink.Journal.
-func (j *Journal) Head(name edge.Lane) uint64 {
+func (j *Journal) Head(name edge.Lane) wire.Mark {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return uint64(len(j.lanes[name].all))
+	l := j.present().lanes[name]
+	return wire.Mark{Epoch: j.present().epoch, Seq: uint64(len(l.all)), CRC: l.crc(len(l.all))}
 }
 
 // Read is uplink.Journal.
-func (j *Journal) Read(name edge.Lane, after uint64, maxBytes int) (wire.Batch, error) {
+func (j *Journal) Read(name edge.Lane, after wire.Mark, maxBytes int) (wire.Batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	l := j.lanes[name]
-	at, size := int(after), 0
-	for at < len(l.all) && l.all[at] == nil {
-		at++
-	}
-	b := wire.Batch{Epoch: j.epoch, Lane: name, First: uint64(at) + 1, CRC: l.crc(at)}
-	for _, r := range l.all[at:] {
-		if size += len(r) + 1; size > maxBytes+1 && len(b.Records) > 0 {
-			break
+	started := false
+	for _, e := range j.eras {
+		l, at := e.lanes[name], 0
+		if e.epoch == after.Epoch {
+			started, at = true, int(after.Seq)
 		}
-		b.Records = append(b.Records, r)
+		for at < len(l.all) && l.all[at] == nil {
+			at++
+		}
+		if started && at < len(l.all) {
+			b := wire.Batch{Epoch: e.epoch, Lane: name, First: uint64(at) + 1, CRC: l.crc(at)}
+			b.Records = fit(l.all[at:], maxBytes)
+			return b, nil
+		}
 	}
-	return b, nil
+	return wire.Batch{}, nil
 }
 
-// CRC is uplink.Journal.
-func (j *Journal) CRC(name edge.Lane, seq uint64) (uint32, bool, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	l := j.lanes[name]
-	if seq == 0 || seq > uint64(len(l.all)) || l.all[seq-1] == nil {
-		return 0, seq == 0, nil
+func fit(all [][]byte, maxBytes int) [][]byte {
+	n, size := 1, len(all[0])
+	for n < len(all) && size+1+len(all[n]) <= maxBytes {
+		size += 1 + len(all[n])
+		n++
 	}
-	return l.crc(int(seq)), true, nil
+	return all[:n:n]
 }
 
 // Mark is uplink.Journal.
 func (j *Journal) Mark(name edge.Lane) wire.Mark {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.lanes[name].mark
+	return j.marks[name]
 }
 
-// SetMark is uplink.Journal.
-func (j *Journal) SetMark(name edge.Lane, m wire.Mark) error {
+// Release is uplink.Journal.
+func (j *Journal) Release(name edge.Lane, m wire.Mark) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if m.Epoch != j.epoch {
-		return fmt.Errorf("mark of epoch %s in epoch %s", m.Epoch, j.epoch)
-	}
-	j.lanes[name].mark = m
+	j.marks[name] = m
 	return nil
 }
 
 // Changed is uplink.Journal.
-func (j *Journal) Changed() <-chan struct{} { return j.changed }
+func (j *Journal) Changed(name edge.Lane) <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.changed[name]
+}
