@@ -130,10 +130,11 @@ func (j *Journal) store(end extent, checkpoint []byte) error {
 	s := j.active()
 	before := s.db.Stats().TxStats
 	marks := j.currentMarks()
+	size := int64(0)
 	j.stuck = true
 	err := guard(func() error {
 		err := s.db.Update(func(tx *bbolt.Tx) error {
-			s.size = tx.Size()
+			size = tx.Size()
 			if err := j.put(tx, end); err != nil {
 				return err
 			}
@@ -153,6 +154,7 @@ func (j *Journal) store(end extent, checkpoint []byte) error {
 	j.saved = marks
 	after := s.db.Stats().TxStats
 	j.mu.Lock()
+	s.size = size
 	j.stats.Commits++
 	j.stats.BytesWritten += after.GetPageAlloc() - before.GetPageAlloc() + pageSize // and the meta page
 	j.mu.Unlock()
@@ -219,6 +221,10 @@ func (j *Journal) publish(end extent) {
 
 // after does what a commit makes due. None of it decides whether the commit holds.
 func (j *Journal) after(end extent, checkpointed bool) {
+	if j.bad != nil { // what replaces its checkpoint is stored now
+		j.setAside(j.bad, errSuspect)
+		j.bad = nil
+	}
 	s := j.active()
 	if s.size >= j.opts.SegmentSize || end.LastAt.Sub(end.FirstAt) >= j.opts.SegmentAge {
 		j.roll = true
@@ -254,7 +260,7 @@ func (j *Journal) rollIfDue() error {
 		return err
 	}
 	if bad != nil {
-		j.setAside(old, bad)
+		j.bad = old
 	}
 	return nil
 }
@@ -283,7 +289,9 @@ func (j *Journal) begin(h header) error {
 		if err := old.close(false); err != nil {
 			return err
 		}
+		j.mu.Lock()
 		old.size = fileSize(old.path)
+		j.mu.Unlock()
 	}
 	return j.writeAnchor()
 }

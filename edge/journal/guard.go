@@ -29,6 +29,9 @@ var (
 // looks again.
 var errMoved = errors.New("segment was replaced")
 
+// errSuspect is why a segment is set aside that was found damaged while it was written.
+var errSuspect = errors.New("readers met damage in it")
+
 func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }

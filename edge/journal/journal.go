@@ -65,7 +65,8 @@ type Journal struct {
 	values   []value
 	roll     bool // the next commit begins a new segment
 	anchored time.Time
-	told     []Lost // returned to the caller, which stores them with the next commit
+	bad      *segment // damaged while it was written; to be set aside after the next commit
+	told     []Lost   // returned to the caller, which stores them with the next commit
 	// Since the newest checkpoint.
 	ckptAt    time.Time
 	ckptBytes int64

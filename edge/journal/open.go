@@ -346,7 +346,7 @@ func (j *Journal) resume(f *found) error {
 	if err := s.close(false); err != nil {
 		return err
 	}
-	j.pool = nil
+	j.pool = slices.DeleteFunc(j.pool, func(p *segment) bool { return p == s })
 	if err := j.openActive(s); err != nil {
 		return err
 	}

@@ -51,9 +51,7 @@ func createSegment(dir string, h header) (*segment, error) {
 	if err := syncDir(dir); err != nil {
 		return nil, fmt.Errorf("make segment %s: sync directory: %w", path, err)
 	}
-	end := h.Start
-	end.FirstAt, end.Bytes = end.LastAt.AddDate(0, 0, 0), [lanes]int64{}
-	return &segment{header: h, path: path, end: emptyExtent(h.Start)}, nil
+	return &segment{header: h, path: path, end: emptyExtent(h.Start), size: fileSize(path)}, nil
 }
 
 // emptyExtent is the end of a segment that begins at start and holds nothing yet.

@@ -30,7 +30,7 @@ type LaneStats struct {
 }
 
 // Lane returns the stats of a lane.
-func (s *Stats) Lane(l edge.Lane) LaneStats {
+func (s Stats) Lane(l edge.Lane) LaneStats {
 	if l == edge.Events {
 		return s.Events
 	}
