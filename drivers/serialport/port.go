@@ -14,7 +14,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,13 +29,8 @@ var (
 	ErrStuck      = errors.New("serial port takes no more bytes")
 )
 
-const (
-	// pollEvery is how long a reader sleeps in the kernel before it looks at its context: the
-	// library cannot wake a reader safely (its Close closes the descriptor first).
-	pollEvery = 200 * time.Millisecond
-	// writeWithin bounds a Write: 4 KiB take 4.3 s at 9600 baud.
-	writeWithin = 5 * time.Second
-)
+// writeWithin bounds a Write: 4 KiB take 4.3 s at 9600 baud.
+const writeWithin = 5 * time.Second
 
 // Mode is how bytes travel: the zero value is 115200 baud, 8 data bits, no parity, 1 stop bit.
 type Mode struct {
@@ -92,7 +86,8 @@ type Port struct {
 	port    serial.Port
 	side    *side
 	reading sync.Mutex
-	closing atomic.Bool
+	closing context.Context // ends when Close begins
+	stop    context.CancelFunc
 	once    sync.Once
 	err     error
 }
@@ -116,50 +111,35 @@ func Open(id Identity, m Mode) (*Port, error) {
 		_ = side.Close()
 		return nil, explain(path, err)
 	}
-	return &Port{path: path, port: sp, side: side}, nil
+	p := &Port{path: path, port: sp, side: side}
+	p.closing, p.stop = context.WithCancel(context.Background())
+	return p, nil
 }
 
 // Path is the device file the port was opened by.
 func (p *Port) Path() string { return p.path }
 
-// Read blocks until there is at least one byte, the port is lost, or ctx ends (at most 200 ms
-// after its cancellation, exactly at its deadline).
+// Read blocks until there is at least one byte, the port is lost, or ctx ends.
 func (p *Port) Read(ctx context.Context, b []byte) (int, error) {
 	p.reading.Lock()
 	defer p.reading.Unlock()
-	for {
-		if p.closing.Load() {
-			return 0, fmt.Errorf("read %s: %w", p.path, ErrClosed)
-		}
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		if err := p.port.SetReadTimeout(wait(ctx)); err != nil {
-			return 0, fmt.Errorf("read %s: %w", p.path, err)
-		}
-		n, err := p.port.Read(b)
-		if err != nil {
-			return n, fmt.Errorf("read %s: port lost (unplugged?): %w", p.path, err)
-		}
-		if n > 0 || len(b) == 0 {
-			return n, nil
-		}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.closing, cancel)()
+	n, err := p.side.read(ctx, p.port, b)
+	switch {
+	case p.closing.Err() != nil:
+		return n, fmt.Errorf("read %s: %w", p.path, ErrClosed)
+	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
+		return n, fmt.Errorf("read %s: port lost (unplugged?): %w", p.path, err)
 	}
-}
-
-// wait is how long the next read may stay in the kernel.
-func wait(ctx context.Context) time.Duration {
-	end, ok := ctx.Deadline()
-	if !ok {
-		return pollEvery
-	}
-	return max(0, min(pollEvery, time.Until(end)))
+	return n, err
 }
 
 // Write sends b. When the other side does not take it within 5 s it gives up with ErrStuck and
 // the number of bytes taken; nothing stays blocked behind it.
 func (p *Port) Write(b []byte) (int, error) {
-	if p.closing.Load() {
+	if p.closing.Err() != nil {
 		return 0, fmt.Errorf("write %s: %w", p.path, ErrClosed)
 	}
 	n, err := p.side.write(p.port, b, writeWithin)
@@ -178,7 +158,7 @@ func (p *Port) Discard() error { return p.port.ResetInputBuffer() }
 // Close lets a running Read end, then closes the port and gives it free for others.
 func (p *Port) Close() error {
 	p.once.Do(func() {
-		p.closing.Store(true)
+		p.stop()
 		p.reading.Lock()
 		defer p.reading.Unlock()
 		p.err = errors.Join(p.port.Close(), p.side.Close())
