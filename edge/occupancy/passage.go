@@ -10,7 +10,7 @@ import (
 
 // clustering is the share of a line's expected misses that happen near passages it does see;
 // the rest happen on their own (countedFlow).
-const clustering = 1
+const clustering = .7
 
 // burst is how many passages at once are believed at any time.
 const burst = 20
@@ -244,7 +244,8 @@ func (w *window) missed(t int64, n int, rate, group float64) float64 {
 		return 0
 	}
 	before := w.add(t, n)
-	return clustering * (missed(before+float64(n), rate, group) - missed(before, rate, group))
+	alone := float64(n) * rate / (1 - rate)
+	return missed(before+float64(n), rate, group) - missed(before, rate, group) - (1-clustering)*alone
 }
 
 // believable refuses crowds that a space cannot hold.

@@ -191,27 +191,52 @@ func (r *room) set(n int) {
 
 // summary is what the filter says in few numbers.
 type summary struct {
-	count, low, high int // median, 5 % and 95 % quantile
+	count, low, high int // median and 90 % interval
 	mean, occupied   float64
 }
 
 func (r *room) summary() summary { return summarise(r.p) }
 
 func summarise(p []float64) summary {
-	s := summary{count: -1, low: -1, high: len(p) - 1, occupied: 1 - p[0]}
-	sum := 0.0
+	s := summary{count: -1, occupied: 1 - p[0]}
+	sum, mode := 0.0, 0
 	for n, x := range p {
 		sum += x
 		s.mean += float64(n) * x
-		if s.low < 0 && sum >= .05 {
-			s.low = n
-		}
 		if s.count < 0 && sum >= .5 {
 			s.count = n
 		}
-		if sum >= .95 && n < s.high {
-			s.high = n
+		if x > p[mode] {
+			mode = n
 		}
 	}
+	s.low, s.high = interval(p, mode)
+	s.count = min(max(s.count, s.low), s.high)
 	return s
+}
+
+// confidence is the probability that the interval of an occupancy holds.
+const confidence = .9
+
+// interval is the shortest range around the mode that has the probability confidence; it is
+// narrower than that of the quantiles, which matters for so few whole numbers.
+func interval(p []float64, mode int) (low, high int) {
+	low, high = mode, mode
+	for sum := p[mode]; sum < confidence && (low > 0 || high < len(p)-1); {
+		below, above := -1.0, -1.0
+		if low > 0 {
+			below = p[low-1]
+		}
+		if high < len(p)-1 {
+			above = p[high+1]
+		}
+		if below > above {
+			low--
+			sum += below
+		} else {
+			high++
+			sum += above
+		}
+	}
+	return low, high
 }

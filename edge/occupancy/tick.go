@@ -12,7 +12,7 @@ const (
 	unseenIn   = .5       // people who enter a counted space, times the line's miss rate
 	leaving    = 1 / 1.5  // each person leaves after 90 min on average
 	emptying   = .2       // all leave at once
-	calmWeight = 2       // of "nobody was seen leaving", as groups leave together
+	calmWeight = 2        // of "nobody was seen leaving", as groups leave together
 	nightLeak  = .02 / 10 // per tick (.02 in 5 min): a closed space empties
 )
 
