@@ -3,8 +3,9 @@
 //
 // The resume id is the cursor of that table, so a client that comes back, to whichever process
 // and after whatever restart, gets every event once and in order. An id that is too old or
-// unknown begins anew with the present state, never with silence. What a site's hub did before
-// the cloud's own record of it is marked as backfill; inputs of the hub's engine are left out.
+// unknown begins anew with the present state, never with silence. History that arrives after a
+// newer state was shown is sent as type "backfill", so that no page takes it for news; inputs of
+// the hub's engine are left out.
 package socket
 
 import (
@@ -39,6 +40,10 @@ func New(db *store.DB, states States, whole edge.EventType) *Source {
 
 // page is how many events one After looks at.
 const page = 256
+
+// BackfillType is the type under which history is sent that arrived after a newer state was
+// shown; its Entry has the event's own type.
+const BackfillType = "backfill"
 
 // Entry is the Data of an event: the hub's, with the site and what the cloud adds.
 type Entry struct {
@@ -138,7 +143,11 @@ func (s *Source) event(ctx context.Context, row store.Event, f live.Filter) (e l
 		Org:   row.Org, Backfill: row.Backfill,
 	}
 	data, err := json.Marshal(entry)
-	return live.Event{ID: id, Type: row.Type, Data: data}, err == nil, err
+	typ := row.Type
+	if row.Backfill {
+		typ = BackfillType
+	}
+	return live.Event{ID: id, Type: typ, Data: data}, err == nil, err
 }
 
 // Snapshot returns the present state of what the filter wants and the id to go on from. The id

@@ -79,17 +79,50 @@ func (tx *Tx) Waiting(site int64, alert, webhook string) ([]Delivery, error) {
 	return collect(rows, err, scanDelivery)
 }
 
-// DueDeliveries lists at most limit deliveries that are due at now, and when the next one after
-// them is (zero: none).
-func (db *DB) DueDeliveries(ctx context.Context, now time.Time, limit int) (due []Delivery, next time.Time, err error) {
-	const query = `SELECT ` + deliveryColumns + ` FROM outbox WHERE state = 'due' AND next_try <= ? ORDER BY next_try, id LIMIT ?`
-	rows, err := db.read.QueryContext(ctx, query, millis(now), limit)
-	if due, err = collect(rows, err, scanDelivery); err != nil {
-		return nil, time.Time{}, wrap("read due deliveries", err)
+// NotifyEvents lists at most limit events with a higher id than after that notifications follow
+// from: alerts raised and cleared, and what became of the hub's own actions.
+func (db *DB) NotifyEvents(ctx context.Context, after int64, limit int) ([]Event, error) {
+	const query = `SELECT ` + eventColumns + ` FROM events e JOIN sites s ON s.id = e.site
+		WHERE e.id > ? AND e.type IN ('alert.raised', 'alert.cleared', 'action.delivered', 'action.failed') ORDER BY e.id LIMIT ?`
+	rows, err := db.read.QueryContext(ctx, query, after, limit)
+	return collect(rows, err, scanEvent)
+}
+
+// DueDeliveries lists the oldest due delivery of each webhook, so that one that waits for its
+// next try keeps those behind it in order. Its NextTry may be later than now.
+func (db *DB) DueDeliveries(ctx context.Context) ([]Delivery, error) {
+	const query = `SELECT ` + deliveryColumns + ` FROM outbox WHERE id IN
+		(SELECT min(id) FROM outbox WHERE state = 'due' GROUP BY org, webhook) ORDER BY next_try, id`
+	rows, err := db.read.QueryContext(ctx, query)
+	due, err := collect(rows, err, scanDelivery)
+	return due, wrap("read due deliveries", err)
+}
+
+// Claim takes a due delivery for one attempt, so that no other process makes the same; until is
+// when others may try, should this one die. It tells whether it got it.
+func (tx *Tx) Claim(d Delivery, until time.Time) (bool, error) {
+	const update = `UPDATE outbox SET attempts = attempts + 1, next_try = ? WHERE id = ? AND state = 'due' AND attempts = ?`
+	res, err := tx.tx.Exec(update, millis(until), d.ID, d.Attempts)
+	if err != nil {
+		return false, wrap("claim delivery", err)
 	}
-	var ms int64
-	err = db.read.QueryRowContext(ctx, `SELECT coalesce(min(next_try), 0) FROM outbox WHERE state = 'due' AND next_try > ?`, millis(now)).Scan(&ms)
-	return due, fromMillis(ms), wrap("read due deliveries", err)
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
+// FindDelivery reads the delivery of one step of an alert to one webhook; ErrNotFound when
+// there is none.
+func (tx *Tx) FindDelivery(site int64, alert, typ, webhook string) (Delivery, error) {
+	const query = `SELECT ` + deliveryColumns + ` FROM outbox WHERE site = ? AND alert = ? AND type = ? AND webhook = ?`
+	rows, err := tx.tx.Query(query, site, alert, typ, webhook)
+	found, err := collect(rows, err, scanDelivery)
+	if err == nil && len(found) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Delivery{}, wrap("read delivery", err)
+	}
+	return found[0], nil
 }
 
 // Deliveries lists a site's newest deliveries, newest first.

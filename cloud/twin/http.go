@@ -152,19 +152,17 @@ func (t *Twin) summary(r *http.Request, s store.Site, open map[int64]int) (Summa
 
 // backlog is how far the marks are behind what the hub last said it has.
 func backlog(h *wire.Heartbeat, m wire.Marks) *uint64 {
-	var n uint64
-	for _, lane := range []struct {
-		head uint64
-		mark wire.Mark
-	}{{h.Events.Head, m.Events}, {h.Readings.Head, m.Readings}} {
-		if lane.mark.Epoch != h.Epoch {
-			lane.mark.Seq = 0
-		}
-		if lane.head > lane.mark.Seq {
-			n += lane.head - lane.mark.Seq
-		}
-	}
+	n := laneBacklog(h, h.Events, m.Events) + laneBacklog(h, h.Readings, m.Readings)
 	return &n
+}
+
+// laneBacklog trusts whichever knows more: the mark here, or what the hub knew of it.
+func laneBacklog(h *wire.Heartbeat, p wire.Position, m wire.Mark) uint64 {
+	done := p.Mark
+	if m.Epoch == h.Epoch {
+		done = max(done, m.Seq)
+	}
+	return p.Head - min(p.Head, done)
 }
 
 func (t *Twin) sites(r *http.Request) (any, error) {
@@ -198,14 +196,46 @@ func (t *Twin) site(r *http.Request, s store.Site) (any, error) {
 	return t.summary(r, s, open)
 }
 
-// Status is the answer of GET /v1/sites/{site}/status.
+// Status is the answer of GET /v1/sites/{site}/status: the hub's own status as far as its
+// heartbeat tells it, in the hub's shape, and what the cloud knows of the site.
 type Status struct {
 	Summary
+	Site       string          `json:"site"`
+	Version    string          `json:"version,omitempty"` // of the hub
+	State      string          `json:"state"`             // "running", or "unknown" when the hub is not heard
+	StartedAt  time.Time       `json:"started_at,omitzero"`
 	Now        time.Time       `json:"now"` // the cloud's clock
+	Clock      string          `json:"clock,omitempty"`
+	Uplink     Uplink          `json:"uplink"`
+	Lanes      Lanes           `json:"lanes"`
+	HorizonS   *int64          `json:"horizon_s"` // how long the hub can stay offline; null = not known
+	Inputs     []struct{}      `json:"inputs"`    // known at the hub only
+	Warnings   []string        `json:"warnings"`
 	FirstSeen  time.Time       `json:"first_seen"`
 	SnapshotAt time.Time       `json:"snapshot_at,omitzero"`
 	Marks      wire.Marks      `json:"marks"`
 	Heartbeat  *wire.Heartbeat `json:"heartbeat"` // the hub's last; null = never heard
+}
+
+// Uplink is the hub's connection as seen from here.
+type Uplink struct {
+	Configured bool   `json:"configured"`
+	Connected  bool   `json:"connected"`
+	Reason     string `json:"reason,omitempty"`
+}
+
+// Lanes are the journal's two sequences.
+type Lanes struct {
+	Events   Lane `json:"events"`
+	Readings Lane `json:"readings"`
+}
+
+// Lane is how far one sequence is and how far it is applied.
+type Lane struct {
+	Head           uint64    `json:"head"`
+	Mark           uint64    `json:"mark"`
+	BacklogRecords uint64    `json:"backlog_records"`
+	OldestUnsent   time.Time `json:"oldest_unsent,omitzero"`
 }
 
 func (t *Twin) status(r *http.Request, s store.Site) (any, error) {
@@ -225,7 +255,32 @@ func (t *Twin) status(r *http.Request, s store.Site) (any, error) {
 	if err := v.decode(); err != nil {
 		return nil, err
 	}
-	return Status{Summary: sum, Now: edge.Millis(t.now()), FirstSeen: s.FirstSeen, SnapshotAt: s.SnapshotAt, Marks: marks, Heartbeat: v.Heartbeat}, nil
+	out := Status{
+		Summary: sum, Site: s.Site, State: "unknown", Now: edge.Millis(t.now()), Uplink: Uplink{Configured: true, Connected: sum.Online},
+		Inputs: []struct{}{}, Warnings: []string{}, FirstSeen: s.FirstSeen, SnapshotAt: s.SnapshotAt, Marks: marks, Heartbeat: v.Heartbeat,
+	}
+	if sum.Online {
+		out.State = "running"
+	} else {
+		out.Uplink.Reason = "the cloud hears nothing from the hub"
+		out.Warnings = append(out.Warnings, "no heartbeat from the hub for more than "+StaleAfter.String()+"; what is shown is old")
+	}
+	if marks.Conflict != "" {
+		out.Warnings = append(out.Warnings, "the hub's journal was refused: "+marks.Conflict)
+	}
+	if h := v.Heartbeat; h != nil {
+		out.Version, out.StartedAt, out.Clock = h.Software, h.StartedAt, h.Clock
+		out.Lanes = Lanes{Events: lane(h, h.Events, marks.Events), Readings: lane(h, h.Readings, marks.Readings)}
+		if h.HorizonSec > 0 {
+			out.HorizonS = &h.HorizonSec
+		}
+	}
+	return out, nil
+}
+
+func lane(h *wire.Heartbeat, p wire.Position, m wire.Mark) Lane {
+	left := laneBacklog(h, p, m)
+	return Lane{Head: p.Head, Mark: p.Head - left, BacklogRecords: left, OldestUnsent: p.OldestUnsent}
 }
 
 func (t *Twin) spaces(r *http.Request, s store.Site) (any, error) {

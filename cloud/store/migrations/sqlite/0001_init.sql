@@ -65,6 +65,8 @@ CREATE UNIQUE INDEX events_once ON events (epoch, seq);
 CREATE INDEX events_site ON events (site, id);
 CREATE INDEX events_occupancy ON events (site, subject, at) WHERE type = 'occupancy.changed';
 
+CREATE INDEX events_notify ON events (id) WHERE type IN ('alert.raised', 'alert.cleared', 'action.delivered', 'action.failed');
+
 -- The readings lane; a row is one record of many readings.
 CREATE TABLE readings (
   id    INTEGER PRIMARY KEY,
@@ -167,7 +169,7 @@ CREATE TABLE outbox (
   updated  INTEGER NOT NULL,
   UNIQUE (site, alert, type, webhook)
 );
-CREATE INDEX outbox_due ON outbox (next_try) WHERE state = 'due';
+CREATE INDEX outbox_due ON outbox (org, webhook, id) WHERE state = 'due';
 CREATE INDEX outbox_alert ON outbox (site, alert);
 
 -- How far each follower has come: of the event table, or of a stream.
