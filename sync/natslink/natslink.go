@@ -8,6 +8,7 @@
 package natslink
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -21,6 +22,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,10 +43,13 @@ type Options struct {
 	TLS *tls.Config
 	// AllowPlain permits plain text beyond loopback, for test networks.
 	AllowPlain bool
-	Log        *slog.Logger
+	// Ping is the time between pings, 5 s by default. A dead line is noticed when the third stays
+	// without answer.
+	Ping time.Duration
+	Log  *slog.Logger
 }
 
-// How fast a dead line is noticed: after the third ping that stays without answer.
+// The default of Ping, and how many pings may be unanswered.
 const (
 	pingInterval = 5 * time.Second
 	pingsOut     = 2
@@ -64,6 +69,8 @@ type Link struct {
 	opts Options
 	conn *nats.Conn
 	acks string // where the server confirms or refuses what is published
+
+	current atomic.Pointer[nats.Conn] // conn, for callbacks that may run before Open returns
 
 	changed chan struct{} // of size 1: State has changed
 
@@ -90,6 +97,7 @@ func Open(opts Options) (*Link, error) {
 	if l.conn, err = nats.Connect(opts.URL, options...); err != nil {
 		return nil, fmt.Errorf("uplink: connect to %s: %w", opts.URL, err)
 	}
+	l.current.Store(l.conn)
 	l.acks = l.conn.NewInbox()
 	if _, err := l.conn.Subscribe(l.acks, l.acked); err != nil {
 		l.conn.Close()
@@ -106,11 +114,11 @@ func (l *Link) options() ([]nats.Option, error) {
 		nats.Name("headcount " + l.opts.Org + "/" + l.opts.Site),
 		nats.CustomInboxPrefix(wire.InboxPrefix(l.opts.Org, l.opts.Site)),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectBufSize(-1), nats.CustomReconnectDelay(pause),
-		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(pingsOut),
+		nats.ReconnectBufSize(-1), nats.CustomReconnectDelay(l.pause),
+		nats.PingInterval(cmp.Or(l.opts.Ping, pingInterval)), nats.MaxPingsOutstanding(pingsOut),
 		nats.Timeout(writeTimeout), nats.FlusherTimeout(writeTimeout),
 		nats.ConnectHandler(l.up), nats.ReconnectHandler(l.up),
-		nats.DisconnectErrHandler(l.down), nats.ReconnectErrHandler(l.down),
+		nats.DisconnectErrHandler(l.lost), nats.ReconnectErrHandler(l.down),
 		nats.ErrorHandler(l.failed),
 	}
 	if file := l.opts.CredentialsFile; file != "" {
@@ -137,11 +145,15 @@ func (l *Link) options() ([]nats.Option, error) {
 }
 
 // pause is how long to wait before the next attempt: half of a doubling time, plus up to the
-// other half at random, so that hubs do not come back all at once.
-func pause(attempts int) time.Duration {
+// other half at random, so that hubs do not come back all at once. An attempt that the server
+// refused is reported nowhere else.
+func (l *Link) pause(attempts int) time.Duration {
+	if c := l.current.Load(); c != nil && authError(c.LastError()) != "" {
+		l.down(c, c.LastError())
+	}
 	d := lastPause
-	if attempts < 6 {
-		d = min(lastPause, firstPause<<attempts)
+	if attempts < 7 {
+		d = min(lastPause, firstPause<<(attempts-1))
 	}
 	return d/2 + rand.N(d/2)
 }
@@ -199,21 +211,25 @@ func (l *Link) up(c *nats.Conn) {
 	})
 }
 
-// down is told why the connection was lost, and why each attempt to get it back fails.
+// lost is told that the connection has ended. When the server ended it because of the
+// credentials, it has said so before.
+func (l *Link) lost(c *nats.Conn, err error) {
+	if connection, reason := l.State(); connection == 0 && strings.HasPrefix(reason, notAllowed) {
+		return
+	}
+	if err == nil {
+		err = errors.New("connection lost")
+	}
+	l.down(c, err)
+}
+
+// down is told why there is no connection, and why each attempt to get one fails.
 func (l *Link) down(c *nats.Conn, err error) {
 	if c.IsClosed() {
 		return
 	}
-	reason := "offline: connection lost"
-	switch {
-	case err == nil:
-	case errors.Is(err, nats.ErrAuthRevoked):
-		reason = "not allowed: the credentials were revoked; enrol the hub anew"
-	case errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAccountAuthExpired):
-		reason = "not allowed: the credentials have expired; enrol the hub anew"
-	case errors.Is(err, nats.ErrAuthorization):
-		reason = "not allowed: the server refuses the credentials; enrol the hub anew"
-	default:
+	reason := authError(err)
+	if reason == "" {
 		reason = "offline: " + err.Error()
 	}
 	l.set(func() {
@@ -224,14 +240,33 @@ func (l *Link) down(c *nats.Conn, err error) {
 	})
 }
 
+// notAllowed begins the reasons that mean that the cloud does not want this hub.
+const notAllowed = "not allowed: "
+
+// authError says what is wrong with the credentials; empty for any other error.
+func authError(err error) string {
+	switch {
+	case errors.Is(err, nats.ErrAuthRevoked):
+		return notAllowed + "the credentials were revoked; enrol the hub anew"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
+		return notAllowed + "the credentials have expired; enrol the hub anew"
+	case errors.Is(err, nats.ErrAuthorization):
+		return notAllowed + "the server refuses the credentials; enrol the hub anew"
+	}
+	return ""
+}
+
 // failed is told what goes wrong on a connection that stays. A permission violation comes this
 // way only: the request that caused it just times out.
-func (l *Link) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
+func (l *Link) failed(c *nats.Conn, _ *nats.Subscription, err error) {
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		l.refused(notAllowed + err.Error())
+	case authError(err) != "":
+		l.down(c, err)
+	default:
 		l.opts.Log.Warn("uplink", "error", err)
-		return
 	}
-	l.refused("not allowed: " + err.Error())
 }
 
 func (l *Link) refused(reason string) {

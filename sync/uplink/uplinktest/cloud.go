@@ -180,3 +180,26 @@ func (c *Cloud) Refuse(epoch, reason string) {
 	defer c.mu.Unlock()
 	c.conflict[epoch] = reason
 }
+
+// Count is how many records of a lane were applied.
+func (c *Cloud) Count(lane edge.Lane) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.state.applied[lane])
+}
+
+// Forget empties the cloud.
+func (c *Cloud) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state = NewCloud().state
+}
+
+// Body is marks as they are pushed.
+func Body(m wire.Marks) []byte {
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // marks are plain values
+	}
+	return b
+}

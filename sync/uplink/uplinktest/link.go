@@ -2,7 +2,6 @@ package uplinktest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -190,10 +189,7 @@ func (l *Link) Receive(what string, f func([]byte)) (stop func(), err error) {
 	}
 	var one sync.Mutex
 	return l.cloud.Listen(func(m wire.Marks) {
-		b, err := json.Marshal(m)
-		if err != nil {
-			panic(err) // marks are plain values
-		}
+		b := Body(m)
 		if c, _ := l.State(); c == 0 {
 			return
 		}
