@@ -13,7 +13,7 @@ import (
 // Error rates of the sensors; the estimator's defaults suppose the same.
 type lineErrors struct{ missIn, missOut, false float64 }
 
-var lines = map[edge.Class]lineErrors{
+var lineRates = map[edge.Class]lineErrors{
 	edge.LineToF:        {.02, .03, .005},
 	edge.LineStereo:     {.02, .03, .005},
 	edge.LineThermopile: {.05, .06, .01},
@@ -74,7 +74,7 @@ type sensor struct {
 
 func newSensor(s edge.Sensor, via Via, rng *rand.Rand, start time.Time) *sensor {
 	every := window
-	if _, ok := lines[s.Class]; ok {
+	if _, ok := lineRates[s.Class]; ok {
 		every = heartbeat
 	}
 	return &sensor{
@@ -87,7 +87,7 @@ func newSensor(s edge.Sensor, via Via, rng *rand.Rand, start time.Time) *sensor 
 
 // passage shows one person of a group of g to a counter; it tells whether a report is to follow.
 func (s *sensor) passage(in bool, g int) (follow bool) {
-	e := lines[s.Class]
+	e := lineRates[s.Class]
 	m, total, other := e.missIn, &s.in, &s.out
 	if !in {
 		m, total, other = e.missOut, &s.out, &s.in
