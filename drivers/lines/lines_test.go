@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -442,7 +443,7 @@ func FuzzLines(f *testing.F) {
 		if strings.Join(whole, "\n") != strings.Join(parts, "\n") {
 			t.Fatalf("%q read at once gives %q, in parts %q", stream, whole, parts)
 		}
-		again := lines(append(stream, "\r\n{\"id\":\"z\",\"in\":1}\n"...), 64, parse)
+		again := lines(slices.Concat(stream, []byte("\r\n{\"id\":\"z\",\"in\":1}\n")), 64, parse)
 		if n := len(again); n == 0 || again[n-1] != "z count_in/cumulative=1" {
 			t.Fatalf("after %q a good line gives %q", stream, again)
 		}
