@@ -12,11 +12,12 @@ const (
 // counter follows the running totals of one line counter.
 type counter struct {
 	in, out  total
-	at       int64 // event time of the newest report, ms; never before the first
-	today    int64 // local day of at, for totals that restart at midnight
-	seq      int64 // newest sequence number, -1 none
-	cum      bool  // it sends running totals, so its deltas are not needed
-	recent   [2]window
+	at       int64     // event time of the newest report, ms; never before the first
+	today    int64     // local day of at, for totals that restart at midnight
+	seq      int64     // newest sequence number, -1 none
+	cum      bool      // it sends running totals, so its deltas are not needed
+	recent   [2]window // passages inwards and outwards
+	burst    [2]burst
 	suspects int // reports below the total, in a row
 }
 
@@ -115,4 +116,33 @@ func rollover(last, v int64, width int) int64 {
 // near tells whether last lies just below size and v just above zero.
 func near(last, v, size int64) bool {
 	return last < size && last > size-size/10 && v < size/10
+}
+
+// burst is a run of passages in one direction without a pause.
+type burst struct {
+	n    int   // passages counted in it; 0 when there is none or it was taken
+	last int64 // time of the newest
+}
+
+// burstPause is the time without a passage that ends a burst, ms.
+const burstPause = 120_000
+
+func (b *burst) add(t int64, n int) {
+	if n == 0 {
+		return
+	}
+	if t-b.last > burstPause {
+		b.n = 0
+	}
+	b.n, b.last = b.n+n, t
+}
+
+// take returns the passages of a burst that has ended by now, once.
+func (b *burst) take(now int64) int {
+	if b.n == 0 || now-b.last < burstPause {
+		return 0
+	}
+	n := b.n
+	b.n = 0
+	return n
 }

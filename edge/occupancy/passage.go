@@ -12,8 +12,8 @@ import (
 // the rest happen on their own (countedFlow).
 const clustering = .7
 
-// burst is how many passages at once are believed at any time.
-const burst = 20
+// atOnce is how many passages at once are believed at any time.
+const atOnce = 20
 
 // maxGap bounds the time since the last report over which passages may have accumulated.
 const maxGap = 7 * 24 * time.Hour
@@ -77,7 +77,7 @@ func (m *Model) observeCounts(s *sensor, r *edge.Reading, t int64) {
 // limit is the largest believable number of passages in one direction since ms ago.
 func (s *sensor) limit(ms int64) int64 {
 	ms = min(max(ms, 0), maxGap.Milliseconds())
-	return burst + int64(s.params.rate*float64(ms)/1000)
+	return atOnce + int64(s.params.rate*float64(ms)/1000)
 }
 
 func (m *Model) increments(s *sensor, c *counts, r *edge.Reading, t int64) (in, out int64) {
@@ -222,6 +222,8 @@ func (m *Model) pass(s *sensor, a, b int, t int64) {
 	}
 	p := &s.params
 	c := passage{enter: a, exit: b, falseRate: p.falseRate}
+	s.counter.burst[0].add(t, a)
+	s.counter.burst[1].add(t, b)
 	c.missedEnter = s.counter.recent[0].missed(t, a, p.missIn, p.group)
 	c.missedExit = s.counter.recent[1].missed(t, b, p.missOut, p.group)
 	var k kernel

@@ -117,6 +117,16 @@ func (r *room) calm(w float64) {
 	}
 }
 
+// tilt weighs that few are left: each further person is half as likely as the one before, where
+// weight is the odds of that against no such knowledge.
+func (r *room) tilt(weight float64) {
+	for n := 0; n < len(r.p) && weight > 1e-3; n++ {
+		r.p[n] *= 1 + weight
+		weight /= 2
+	}
+	r.normalise()
+}
+
 // classes is how many head counts a presence sensor can tell apart: none, 1, 2, 3 or more.
 const classes = 4
 

@@ -184,6 +184,10 @@ func (c *coder) counter(k *counter) {
 	c.integer(&k.seq)
 	c.flag(&k.cum)
 	c.size(&k.suspects)
+	for i := range k.burst {
+		c.size(&k.burst[i].n)
+		c.integer(&k.burst[i].last)
+	}
 	for i := range k.recent {
 		c.integer(&k.recent[i].bin)
 		for j := range k.recent[i].count {

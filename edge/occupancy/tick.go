@@ -35,6 +35,9 @@ func countedFlow(missIn, missOut float64) flow {
 // of their sensors says.
 func (m *Model) tick() {
 	m.grid += tickMillis
+	for i := range m.sensors {
+		m.tickBursts(&m.sensors[i])
+	}
 	for i := range m.spaces {
 		sp := &m.spaces[i]
 		if sp.room != nil && len(sp.sources) > 0 {
@@ -72,6 +75,22 @@ func (m *Model) tickPresence(r *room, s *sensor) {
 	if s.abs.heard && m.now-s.abs.used >= 4*correlation {
 		s.abs.used = m.now
 		r.weighCount(s.abs.value, &s.params, 4)
+	}
+}
+
+// exodus is what the end of a burst of exits says, per exit: gatherings end for all, so that
+// few are more likely to have stayed behind than many.
+const exodus = 1
+
+// smallExodus is the number of exits below which a burst says nothing.
+const smallExodus = 3
+
+func (m *Model) tickBursts(s *sensor) {
+	for direction, left := range [2]int{s.out, s.in} {
+		n := s.counter.burst[direction].take(m.now)
+		if n >= smallExodus && left >= 0 && m.spaces[left].room != nil {
+			m.spaces[left].room.tilt(exodus * float64(n))
+		}
 	}
 }
 
