@@ -197,7 +197,8 @@ func (t *Twin) site(r *http.Request, s store.Site) (any, error) {
 }
 
 // Status is the answer of GET /v1/sites/{site}/status: the hub's own status as far as its
-// heartbeat tells it, in the hub's shape, and what the cloud knows of the site.
+// heartbeat tells it, in the hub's shape but without what only the hub itself can know, and what
+// the cloud knows of the site.
 type Status struct {
 	Summary
 	Site       string          `json:"site"`
@@ -206,22 +207,13 @@ type Status struct {
 	StartedAt  time.Time       `json:"started_at,omitzero"`
 	Now        time.Time       `json:"now"` // the cloud's clock
 	Clock      string          `json:"clock,omitempty"`
-	Uplink     Uplink          `json:"uplink"`
 	Lanes      Lanes           `json:"lanes"`
 	HorizonS   *int64          `json:"horizon_s"` // how long the hub can stay offline; null = not known
-	Inputs     []struct{}      `json:"inputs"`    // known at the hub only
 	Warnings   []string        `json:"warnings"`
 	FirstSeen  time.Time       `json:"first_seen"`
 	SnapshotAt time.Time       `json:"snapshot_at,omitzero"`
 	Marks      wire.Marks      `json:"marks"`
 	Heartbeat  *wire.Heartbeat `json:"heartbeat"` // the hub's last; null = never heard
-}
-
-// Uplink is the hub's connection as seen from here.
-type Uplink struct {
-	Configured bool   `json:"configured"`
-	Connected  bool   `json:"connected"`
-	Reason     string `json:"reason,omitempty"`
 }
 
 // Lanes are the journal's two sequences.
@@ -256,13 +248,12 @@ func (t *Twin) status(r *http.Request, s store.Site) (any, error) {
 		return nil, err
 	}
 	out := Status{
-		Summary: sum, Site: s.Site, State: "unknown", Now: edge.Millis(t.now()), Uplink: Uplink{Configured: true, Connected: sum.Online},
-		Inputs: []struct{}{}, Warnings: []string{}, FirstSeen: s.FirstSeen, SnapshotAt: s.SnapshotAt, Marks: marks, Heartbeat: v.Heartbeat,
+		Summary: sum, Site: s.Site, State: "unknown", Now: edge.Millis(t.now()),
+		Warnings: []string{}, FirstSeen: s.FirstSeen, SnapshotAt: s.SnapshotAt, Marks: marks, Heartbeat: v.Heartbeat,
 	}
 	if sum.Online {
 		out.State = "running"
 	} else {
-		out.Uplink.Reason = "the cloud hears nothing from the hub"
 		out.Warnings = append(out.Warnings, "no heartbeat from the hub for more than "+StaleAfter.String()+"; what is shown is old")
 	}
 	if marks.Conflict != "" {

@@ -1,0 +1,238 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/headcount-hub/headcount/edge"
+)
+
+var start = time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
+
+func open(t *testing.T) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "cloud.db"))
+	must(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lane stores n events of one epoch and the mark after them.
+func lane(t *testing.T, db *DB, n int) (site Site, epoch int64) {
+	t.Helper()
+	must(t, db.Update(t.Context(), func(tx *Tx) error {
+		var err error
+		if site, err = tx.Site("acme", "hq", start); err != nil {
+			return err
+		}
+		if epoch, _, err = tx.Epoch(site.ID, strings.Repeat("a", 32), start); err != nil {
+			return err
+		}
+		var events []Event
+		var crc uint32
+		for seq := uint64(1); seq <= uint64(n); seq++ {
+			at := start.Add(time.Duration(seq) * time.Minute)
+			rec := edge.Record{Epoch: strings.Repeat("a", 32), Lane: edge.Events, Seq: seq, Commit: seq, Source: "hq",
+				Type: string(edge.OccupancyChanged), Subject: "room", Time: at, Data: fmt.Appendf(nil, `{"space":"room","count":%d}`, seq)}
+			body := rec.AppendJSON(nil)
+			crc = edge.Chain(crc, body)
+			events = append(events, Event{Site: site.ID, Position: Position{epoch, seq}, Type: rec.Type, Subject: rec.Subject, Time: at, At: at, Body: body})
+		}
+		m, err := tx.NewMark(site.ID, epoch, edge.Events, start)
+		if err != nil {
+			return err
+		}
+		to := m
+		to.Seq, to.CRC = uint64(n), crc
+		return errors.Join(tx.AddEvents(events), tx.MoveMark(m, to, start))
+	}))
+	return site, epoch
+}
+
+func TestNewerSchemaIsRefusedAndLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cloud.db")
+	db, err := Open(t.Context(), path)
+	must(t, err)
+	_, err = db.write.Exec(`INSERT INTO schema_versions VALUES (99, '0099_future', 0)`)
+	must(t, err)
+	must(t, db.Close())
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "newer") {
+		t.Errorf("got %v, want a refusal that says newer", err)
+	}
+}
+
+func TestWhatIsNoDatabaseOfOursIsRefused(t *testing.T) {
+	foreign := filepath.Join(t.TempDir(), "foreign.db")
+	other, err := sql.Open("sqlite", foreign)
+	must(t, err)
+	_, err = other.Exec(`CREATE TABLE recipes (name TEXT)`)
+	must(t, err)
+	must(t, other.Close())
+	garbage := filepath.Join(t.TempDir(), "garbage.db")
+	must(t, os.WriteFile(garbage, []byte(strings.Repeat("no database", 1000)), 0o600))
+	for _, path := range []string{foreign, garbage, t.TempDir()} {
+		if db, err := Open(t.Context(), path); err == nil {
+			db.Close()
+			t.Errorf("%s was opened", filepath.Base(path))
+		}
+	}
+	if b, err := os.ReadFile(garbage); err != nil || !strings.HasPrefix(string(b), "no database") {
+		t.Errorf("the foreign file was changed: %v", err)
+	}
+}
+
+func TestReopenedDatabaseKeepsAll(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cloud.db")
+	db, err := Open(t.Context(), path)
+	must(t, err)
+	site, _ := lane(t, db, 10)
+	must(t, db.Close())
+	db, err = Open(t.Context(), path)
+	must(t, err)
+	defer db.Close()
+	rows, err := db.EventsAfter(t.Context(), 0, site.ID, 100)
+	must(t, err)
+	if len(rows) != 10 {
+		t.Errorf("%d events after opening again, want 10", len(rows))
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode is %v (%v), want 0600", info.Mode(), err)
+	}
+}
+
+func TestFailedUpdateLeavesNothing(t *testing.T) {
+	db := open(t)
+	boom := errors.New("boom")
+	err := db.Update(t.Context(), func(tx *Tx) error {
+		_, err := tx.Site("acme", "hq", start)
+		must(t, err)
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Errorf("got %v, want the cause", err)
+	}
+	if sites, err := db.Sites(t.Context()); err != nil || len(sites) != 0 {
+		t.Errorf("sites are %v (%v), want none", sites, err)
+	}
+}
+
+func TestChangedTellsOfEventsOnly(t *testing.T) {
+	db := open(t)
+	changed := db.Changed()
+	must(t, db.Update(t.Context(), func(tx *Tx) error {
+		_, err := tx.Site("acme", "hq", start)
+		return err
+	}))
+	select {
+	case <-changed:
+		t.Error("a site is no event")
+	default:
+	}
+	lane(t, db, 1)
+	select {
+	case <-changed:
+	default:
+		t.Error("nobody was told of the event")
+	}
+}
+
+func TestLockIsForOneAndEndsWithIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := Acquire(t.Context(), path)
+	must(t, err)
+	if _, err := Acquire(t.Context(), path); !errors.Is(err, ErrInUse) {
+		t.Errorf("second got %v, want ErrInUse", err)
+	}
+	must(t, first.Release())
+	again, err := Acquire(t.Context(), path)
+	must(t, err)
+	must(t, again.Release())
+}
+
+func TestHistoryBeginsWithWhatWasInForce(t *testing.T) {
+	db := open(t)
+	site, _ := lane(t, db, 10)
+	minute := func(n int) time.Time { return start.Add(time.Duration(n) * time.Minute) }
+	for _, tc := range []struct{ from, to, first, n int }{
+		{0, 60, 1, 10}, {4, 6, 4, 2}, {20, 30, 10, 1}, {-10, 0, 0, 0}, {5, 5, 0, 0},
+	} {
+		from := minute(tc.from)
+		if tc.from == 4 {
+			from = from.Add(time.Second) // between two changes
+		}
+		rows, err := db.OccupancyEvents(t.Context(), site.ID, "room", from, minute(tc.to), 100)
+		must(t, err)
+		if len(rows) != tc.n || tc.n > 0 && int(rows[0].Position.Seq) != tc.first {
+			t.Errorf("from %d to %d: %d rows, want %d from record %d: %v", tc.from, tc.to, len(rows), tc.n, tc.first, rows)
+		}
+	}
+}
+
+// TestAuditSees damages a complete lane in every way that matters.
+func TestAuditSees(t *testing.T) {
+	for _, tc := range []struct {
+		name, damage string
+		sees         func(LaneAudit) bool
+	}{
+		{"nothing", `SELECT 1`, func(a LaneAudit) bool { return a.OK() && a.Stored == 20 }},
+		{"a missing record", `DELETE FROM events WHERE seq = 7`, func(a LaneAudit) bool { return a.Missing == 1 && !a.OK() }},
+		{"a missing end", `DELETE FROM events WHERE seq > 17`, func(a LaneAudit) bool { return a.Missing == 3 && !a.OK() }},
+		{"changed bytes", `UPDATE events SET body = replace(body, '"count":7', '"count":8') WHERE seq = 7`, func(a LaneAudit) bool { return !a.ChainOK && a.Missing == 0 }},
+		{"a record twice", `INSERT INTO unreadable (site, epoch, lane, seq, reason, at, body) SELECT site, epoch, 'events', seq, '', 0, body FROM events WHERE seq = 7`,
+			func(a LaneAudit) bool { return a.Duplicates == 1 && !a.OK() }},
+		{"a mark that is behind", `UPDATE marks SET seq = 15`, func(a LaneAudit) bool { return a.Beyond == 5 && !a.OK() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			db := open(t)
+			lane(t, db, 20)
+			_, err := db.write.Exec(tc.damage)
+			must(t, err)
+			got, err := db.Audit(t.Context())
+			must(t, err)
+			if len(got) != 1 || !tc.sees(got[0]) {
+				t.Errorf("audit says %+v", got)
+			}
+		})
+	}
+}
+
+func TestSameRecordTwiceIsRefusedByTheDatabaseItself(t *testing.T) {
+	db := open(t)
+	site, epoch := lane(t, db, 3)
+	err := db.Update(t.Context(), func(tx *Tx) error {
+		return tx.AddEvents([]Event{{Site: site.ID, Position: Position{epoch, 2}, Type: "x", Body: []byte("{}")}})
+	})
+	if err == nil {
+		t.Error("record 2 was stored twice")
+	}
+}
+
+func TestUnreadableMessagesAreBounded(t *testing.T) {
+	db := open(t)
+	must(t, db.Update(t.Context(), func(tx *Tx) error {
+		site, err := tx.Site("acme", "hq", start)
+		must(t, err)
+		for seq := range uint64(3 * maxUnreadableMessages) {
+			must(t, tx.AddUnreadable(Unreadable{Site: site.ID, Lane: edge.Events, Seq: seq + 1, Reason: "x", At: start, Body: []byte("x")}))
+		}
+		return nil
+	}))
+	var n int
+	must(t, db.read.QueryRow(`SELECT count(*) FROM unreadable`).Scan(&n))
+	if n != maxUnreadableMessages {
+		t.Errorf("%d messages are kept, want %d", n, maxUnreadableMessages)
+	}
+}
