@@ -112,7 +112,8 @@ type attempts struct {
 	next   time.Time // not before
 	last   string
 	flying bool
-	result *Result // the queue did not take it yet
+	result *Result
+	told   bool // the queue has taken the result
 }
 
 // outcome is the end of an attempt.
@@ -208,30 +209,28 @@ func (r *Runner) look(ctx context.Context, now time.Time) (next time.Time) {
 			a = &attempts{}
 			r.jobs[j.ID] = a
 		}
-		order := [2]string{j.Channel, j.Order}
-		first := j.Order == "" || !waits[order]
-		waits[order] = true
-		switch {
-		case a.flying:
-			continue
-		case a.result != nil:
-			if now.Before(a.next) || !r.tell(ctx, a, now) {
+		if a.result == nil && !a.flying {
+			if why := r.hopeless(j, a, r.channels[j.Channel], now); why != "" {
+				r.giveUp(ctx, j, a, why, now)
+			}
+		}
+		if a.result != nil {
+			if !a.told && (now.Before(a.next) || !r.tell(ctx, a, now)) {
 				soonest(a.next)
 			}
 			continue
 		}
-		c := r.channels[j.Channel]
-		if why := r.hopeless(j, a, c, now); why != "" {
-			r.giveUp(ctx, j, a, why, now)
-			if a.result != nil {
-				soonest(a.next)
-			}
+		order := [2]string{j.Channel, j.Order}
+		first := j.Order == "" || !waits[order]
+		waits[order] = true
+		if a.flying {
 			continue
 		}
 		soonest(j.Created.Add(r.opts.MaxAge))
 		if !first {
 			continue
 		}
+		c := r.channels[j.Channel]
 		if at, ok := c.free(a.next, now); ok {
 			r.start(ctx, j, a, c)
 		} else if !at.IsZero() {
@@ -379,6 +378,7 @@ func (r *Runner) tell(ctx context.Context, a *attempts, now time.Time) bool {
 		a.next = now.Add(retryDone)
 		return false
 	}
+	a.told = true
 	return true
 }
 
