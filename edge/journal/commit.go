@@ -68,7 +68,7 @@ func (j *Journal) Commit(at time.Time, ds []Draft, checkpoint []byte) (commit ui
 		return 0, j.fail(err)
 	}
 	j.publish(end)
-	j.after(end, checkpoint != nil)
+	j.followUp(end, checkpoint != nil)
 	return end.Commit, nil
 }
 
@@ -219,8 +219,8 @@ func (j *Journal) publish(end extent) {
 	j.end = end
 }
 
-// after does what a commit makes due. None of it decides whether the commit holds.
-func (j *Journal) after(end extent, checkpointed bool) {
+// followUp does what a commit makes due. None of it decides whether the commit holds.
+func (j *Journal) followUp(end extent, checkpointed bool) {
 	if j.bad != nil { // what replaces its checkpoint is stored now
 		j.setAside(j.bad, errSuspect)
 		j.bad = nil

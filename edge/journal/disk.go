@@ -41,9 +41,16 @@ func segmentNumber(name string) (uint64, bool) {
 }
 
 // prepareDir makes the journal's directory and says what to do when that is not possible.
-func prepareDir(dir string) error {
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+func prepareDir(dir string, readOnly bool) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
 		return fmt.Errorf("open journal: %s is a file, not a directory: name another storage.dir or move the file away", dir)
+	}
+	if readOnly {
+		if err != nil {
+			return fmt.Errorf("open journal: %w", err)
+		}
+		return nil
 	}
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return fmt.Errorf("open journal: %w: make the directory and give it to the user headcount runs as, or name another storage.dir", err)

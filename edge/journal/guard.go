@@ -23,6 +23,8 @@ var (
 	ErrGone = errors.New("no longer kept")
 	// ErrClosed: the journal is closed.
 	ErrClosed = errors.New("journal is closed")
+	// ErrReadOnly: the journal was opened to look at it.
+	ErrReadOnly = errors.New("journal is open for reading only")
 )
 
 // errMoved says that a segment was removed or replaced after a reader looked it up; the reader

@@ -19,6 +19,7 @@ type Options struct {
 	SegmentAge  time.Duration // engine time after which it is; default 24 h
 	History     time.Duration // how long records are kept after their release; default 30 d, negative = none
 	MaxSize     int64         // bytes of all segments; 0 = no bound. One segment may lie above it
+	ReadOnly    bool          // look at a store that no hub runs on: nothing is made, moved or written. Source may be empty
 	Log         *slog.Logger  // default: discarded
 }
 
@@ -76,6 +77,7 @@ type Journal struct {
 	end     extent     // of the last one: what is durable
 	marks   [lanes]Mark
 	saved   [lanes]Mark // what the newest segment holds of them
+	again   [lanes]Mark // where the cloud has gone back to, when that is before the mark; not stored
 	holes   []Lost
 	pending []Lost // found by readers, not yet returned to the caller
 	suspect error  // damage seen in the segment being written

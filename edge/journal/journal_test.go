@@ -288,3 +288,63 @@ func TestStats(t *testing.T) {
 		t.Errorf("after one more commit: %+v, want 3 pending since %v", r, s.at)
 	}
 }
+
+func TestRecords(t *testing.T) {
+	s := openStore(t, journal.Options{SegmentSize: 64 << 10})
+	s.fill(50)
+	for _, w := range []struct{ after, limit, first, n int }{{0, 10, 1, 10}, {45, 10, 46, 5}, {50, 10, 0, 0}, {0, 1000, 1, 50}, {7, 1, 8, 1}} {
+		rs, err := s.j.Records(edge.Events, uint64(w.after), w.limit)
+		if err != nil || len(rs) != w.n || (w.n > 0 && rs[0].Seq != uint64(w.first)) {
+			t.Errorf("Records(%d, %d) = %d records, %v; want %d from %d", w.after, w.limit, len(rs), err, w.n, w.first)
+		}
+	}
+}
+
+func TestReadOnlyChangesNothing(t *testing.T) {
+	s := openStore(t, journal.Options{SegmentSize: 64 << 10})
+	s.fill(40)
+	s.close()
+	files := segments(t, s.opts.Dir)
+	edit(t, files[len(files)-1], func([]byte) []byte { return []byte("foreign") })
+	before := listing(t, s.opts.Dir)
+	look := openStore(t, journal.Options{Dir: s.opts.Dir, ReadOnly: true})
+	if r := look.j.Opened(); r.Reason == "" || len(r.Quarantined) != 1 {
+		t.Errorf("Opened() = %+v, want what a hub would find", r)
+	}
+	n := 0
+	for _, err := range look.j.Scan(edge.Events, start, s.at) {
+		if n++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n == 0 || look.j.Stats().Events.Head == 0 {
+		t.Error("nothing can be read")
+	}
+	if _, err := look.j.Commit(s.at, nil, nil); !errors.Is(err, journal.ErrReadOnly) {
+		t.Errorf("Commit: %v, want ErrReadOnly", err)
+	}
+	look.close()
+	if after := listing(t, s.opts.Dir); after != before {
+		t.Errorf("the directory was\n%s\nand is\n%s", before, after)
+	}
+	if _, err := journal.Open(journal.Options{Dir: t.TempDir(), ReadOnly: true}); err == nil {
+		t.Error("an empty directory opened as a store")
+	}
+}
+
+// listing is the names and sizes of the files in a directory.
+func listing(t *testing.T, dir string) (out string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out += e.Name() + " " + strconv.FormatInt(info.Size(), 10) + "\n"
+	}
+	return out
+}

@@ -22,7 +22,7 @@ type OpenReport struct {
 	Previous    string // the one before, when no commit was made since it ended; empty = none
 	Reason      string // why it ended
 	Lost        []Lost
-	Quarantined []string // files set aside
+	Quarantined []string // files set aside; read-only: that would be
 }
 
 // Opened returns what Open found.
@@ -34,7 +34,7 @@ func (j *Journal) Opened() OpenReport { return j.report }
 // store is of another site or of a newer version.
 func Open(o Options) (*Journal, error) {
 	o = o.withDefaults()
-	if err := prepareDir(o.Dir); err != nil {
+	if err := prepareDir(o.Dir, o.ReadOnly); err != nil {
 		return nil, err
 	}
 	lock, err := lockDir(o.Dir)
@@ -63,45 +63,68 @@ type found struct {
 	claims    map[string][lanes]uint64 // how far files set aside said that their epochs reach
 	aside     []string
 	anchorBad bool
+	damaged   error // the newest segment can be read, but not be opened for writing
 }
 
 func (j *Journal) open() error {
-	if err := removeTemps(j.opts.Dir); err != nil {
-		return fmt.Errorf("open journal: %w", err)
+	if !j.opts.ReadOnly {
+		if err := removeTemps(j.opts.Dir); err != nil {
+			return fmt.Errorf("open journal: %w", err)
+		}
 	}
 	f := &found{claims: map[string][lanes]uint64{}}
 	if err := j.survey(f); err != nil {
 		return err
 	}
-	if err := j.join(f); err != nil {
-		return err
-	}
-	if err := j.prove(f); err != nil {
-		return err
-	}
-	j.segs, j.report.Quarantined = f.segs, f.aside
 	if f.anchor != nil {
 		j.holes = f.anchor.Holes
 	}
-	reason := j.doubt(f)
-	switch {
-	case f.newest == 0 && f.anchor == nil && !f.anchorBad:
-		j.report.Fresh = true
-		if err := j.begin(header{Format: format, Number: 1, Source: j.opts.Source, Epoch: newEpochID()}); err != nil {
-			return fmt.Errorf("open journal: %w", err)
-		}
-		j.findMarks(f)
-	case reason != "":
-		if err := j.restart(f, reason); err != nil {
-			return fmt.Errorf("open journal: %w", err)
-		}
-	default:
-		if err := j.resume(f); err != nil {
-			return fmt.Errorf("open journal: %w", err)
+	if err := j.join(f); err != nil {
+		return err
+	}
+	err := j.start(f)
+	for err != nil && f.damaged != nil { // found only when it was opened for writing
+		if err = j.drop(f, len(f.segs)-1, f.damaged); err == nil {
+			f.damaged, err = nil, j.start(f)
 		}
 	}
-	j.report.Epoch = j.active().Epoch
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	j.report.Quarantined, j.report.Epoch = f.aside, j.active().Epoch
 	j.told = slices.Clone(j.report.Lost)
+	return nil
+}
+
+// start decides how to go on from what was found.
+func (j *Journal) start(f *found) error {
+	if err := j.prove(f); err != nil {
+		return err
+	}
+	j.segs = f.segs
+	reason := j.doubt(f)
+	switch {
+	case j.opts.ReadOnly:
+		return j.look(f, reason)
+	case f.newest == 0 && f.anchor == nil && !f.anchorBad:
+		j.report.Fresh = true
+		err := j.begin(header{Format: format, Number: 1, Source: j.opts.Source, Epoch: newEpochID()})
+		j.findMarks(f)
+		return err
+	case reason != "":
+		return j.restart(f, reason)
+	}
+	return j.resume(f)
+}
+
+// look makes a store that is not to be changed readable.
+func (j *Journal) look(f *found, reason string) error {
+	if len(f.segs) == 0 {
+		return fmt.Errorf("%s holds no journal that can be read", j.opts.Dir)
+	}
+	j.fatal, j.report.Reason = ErrReadOnly, reason
+	j.end = j.active().end
+	j.findMarks(f)
 	return nil
 }
 
@@ -157,7 +180,7 @@ func (j *Journal) accept(what string, version int, source string) error {
 		return fmt.Errorf("%s in %s has format %d, this headcount knows up to %d: install the version that wrote it, or name another storage.dir", what, j.opts.Dir, version, format)
 	case version < 1:
 		return damaged("%s has no format", what)
-	case source != j.opts.Source:
+	case source != j.opts.Source && !(j.opts.ReadOnly && j.opts.Source == ""):
 		return fmt.Errorf("%s in %s belongs to site %q, the configuration is of site %q: give each site its own storage.dir", what, j.opts.Dir, source, j.opts.Source)
 	}
 	return nil
@@ -173,6 +196,10 @@ func isDamage(err error) bool {
 
 // aside puts a file into quarantine.
 func (j *Journal) aside(f *found, name string, cause error) error {
+	if j.opts.ReadOnly {
+		f.aside = append(f.aside, filepath.Join(j.opts.Dir, name))
+		return nil
+	}
 	to, err := quarantine(j.opts.Dir, name)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
@@ -348,6 +375,9 @@ func (j *Journal) resume(f *found) error {
 	}
 	j.pool = slices.DeleteFunc(j.pool, func(p *segment) bool { return p == s })
 	if err := j.openActive(s); err != nil {
+		if isDamage(err) {
+			f.damaged = err
+		}
 		return err
 	}
 	j.end, j.saved = s.end, s.marks
@@ -432,18 +462,17 @@ func (j *Journal) findMarks(f *found) {
 	for _, s := range j.segs {
 		sources = append(sources, s.marks)
 	}
-	oldest := j.segs[0]
 	for lane := range lanes {
-		h := oldest.Start.Heads[lane] // what is older was confirmed or declared
-		best := Mark{oldest.Epoch, h.Seq, h.CRC}
-		if ends := j.active().Ends; len(j.segs) == 1 && len(ends) > 0 {
-			best = Mark{Epoch: ends[0].Epoch}
-		}
+		best := Mark{Epoch: "-"}
 		for _, marks := range sources {
 			m := marks[lane]
-			if at, pos := j.order(m.Epoch), j.order(best.Epoch); at > pos || (at == pos && m.Seq > best.Seq) {
+			if at, pos := j.order(m.Epoch), j.order(best.Epoch); at > pos || (at >= 0 && at == pos && m.Seq > best.Seq) {
 				best = m
 			}
+		}
+		if j.order(best.Epoch) < 0 { // none is known: what is not kept was confirmed or declared
+			h := j.segs[0].Start.Heads[lane]
+			best = Mark{j.segs[0].Epoch, h.Seq, h.CRC}
 		}
 		j.marks[lane] = best
 		j.findOldest(lane, best)

@@ -55,6 +55,26 @@ func (j *Journal) Read(l edge.Lane, after Mark, maxBytes int) (Span, error) {
 	}
 }
 
+// Records returns up to limit records of the lane in the present epoch, from the one after a
+// sequence on, or from the oldest kept when that is gone.
+func (j *Journal) Records(l edge.Lane, after uint64, limit int) (out []edge.Record, err error) {
+	for epoch := j.Epoch(); len(out) < limit; {
+		span, err := j.Read(l, Mark{Epoch: epoch, Seq: after}, chunkBytes)
+		if err != nil || span.Epoch != epoch || len(span.Records) == 0 {
+			return out, err
+		}
+		for _, b := range span.Records[:min(len(span.Records), limit-len(out))] {
+			r, err := edge.ParseRecord(b)
+			if err != nil {
+				return out, err
+			}
+			out = append(out, r)
+		}
+		after = span.First + uint64(len(span.Records)) - 1
+	}
+	return out, nil
+}
+
 // locate finds the segment that holds the next records to send after a mark, and their range in
 // it. It returns nil when there are none.
 func (j *Journal) locate(lane int, after Mark) (s *segment, from, to uint64) {

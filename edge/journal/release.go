@@ -20,9 +20,10 @@ func (j *Journal) Mark(l edge.Lane) Mark {
 	return Mark{}
 }
 
-// Release tells the journal that the cloud has applied the lane up to m. A mark behind the known
-// one changes nothing, nor does one without a sequence. A mark that does not lie on this
-// journal's chain is ErrConflict: the cloud has applied records under our ids that are not ours
+// Release tells the journal that the cloud has applied the lane up to m. A mark without a sequence
+// changes nothing. One behind the known mark says that the cloud has gone back: Mark stays, but
+// what is still kept after m is not deleted before the cloud has it again. A mark that does not
+// lie on this journal's chain is ErrConflict: the cloud has applied records under our ids that are not ours
 // (a clone, a restored store); the engine then calls NewEpoch.
 func (j *Journal) Release(l edge.Lane, m Mark) error {
 	lane := laneIndex(l)
@@ -107,7 +108,10 @@ func (j *Journal) advance(lane int, m Mark) {
 	j.mu.Lock()
 	pos, old := j.order(m.Epoch), j.marks[lane]
 	at := j.order(old.Epoch)
-	if pos < at || (pos == at && m.Seq <= old.Seq) {
+	if j.again[lane] = (Mark{}); pos < at || (pos == at && m.Seq <= old.Seq) {
+		if m != old {
+			j.again[lane] = m
+		}
 		j.mu.Unlock()
 		return
 	}
@@ -143,8 +147,11 @@ func (j *Journal) unsent(lane int, cause string) []Lost {
 
 // unsentOf is the range (from, to] of segment i that its lane's mark has not passed; empty when
 // from >= to.
-func (j *Journal) unsentOf(i, lane int) (from, to uint64) {
-	s, m := j.segs[i], j.marks[lane]
+func (j *Journal) unsentOf(i, lane int) (from, to uint64) { return j.after(i, lane, j.marks[lane]) }
+
+// after is the range (from, to] of segment i that lies after a mark and can be sent.
+func (j *Journal) after(i, lane int, m Mark) (from, to uint64) {
+	s := j.segs[i]
 	pos, at := j.order(s.Epoch), j.order(m.Epoch)
 	if pos < at || !s.has(lane) {
 		return 0, 0

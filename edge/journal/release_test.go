@@ -317,3 +317,32 @@ func TestReadServesARewoundMark(t *testing.T) {
 		t.Errorf("%d records did not come again", n)
 	}
 }
+
+// When the cloud goes back, what it needs again is not deleted, however old.
+func TestTrimKeepsWhatTheCloudNeedsAgain(t *testing.T) {
+	s := openStore(t, journal.Options{SegmentSize: 64 << 10, History: -1})
+	s.fill(60)
+	span, err := s.j.Read(edge.Readings, journal.Mark{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newCloud(t).drain(s.j); err != nil {
+		t.Fatal(err)
+	}
+	first := journal.Mark{Epoch: s.j.Epoch(), Seq: 1, CRC: edge.Chain(0, span.Records[0])}
+	if err := s.j.Release(edge.Readings, first); err != nil {
+		t.Fatal(err)
+	}
+	s.trim()
+	if span, err = s.j.Read(edge.Readings, first, 1); err != nil || span.First != 2 {
+		t.Errorf("Read after the mark the cloud went back to: first %d, %v; want 2", span.First, err)
+	}
+	head := s.j.Head(edge.Readings)
+	if err := s.j.Release(edge.Readings, journal.Mark{Epoch: s.j.Epoch(), Seq: head.Seq, CRC: head.CRC}); err != nil {
+		t.Fatal(err)
+	}
+	s.trim()
+	if n := len(segments(t, s.opts.Dir)); n != 1 {
+		t.Errorf("%d segments are left when the cloud has all again, want 1", n)
+	}
+}

@@ -86,13 +86,19 @@ func (j *Journal) size() (n int64) {
 	return n
 }
 
-// released says whether nothing of a sealed segment is left to send.
+// released says whether nothing of a sealed segment is left to send, or to send again.
 func (j *Journal) released(s *segment) bool {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	for i := range j.segs {
 		for lane := range lanes {
-			if from, to := j.unsentOf(i, lane); j.segs[i] == s && from < to {
+			if j.segs[i] != s {
+				continue
+			}
+			if from, to := j.after(i, lane, j.marks[lane]); from < to {
+				return false
+			}
+			if from, to := j.after(i, lane, j.again[lane]); from < to && j.again[lane].Epoch != "" {
 				return false
 			}
 		}
@@ -229,6 +235,9 @@ func (j *Journal) setAside(s *segment, cause error) bool {
 		return true
 	}
 	err := s.close(true)
+	if j.opts.ReadOnly {
+		return true
+	}
 	to, qerr := quarantine(j.opts.Dir, filepath.Base(s.path))
 	j.opts.Log.Error("a damaged segment is set aside", "segment", s.path, "to", to, "cause", cause, "err", errors.Join(err, qerr))
 	j.mu.Lock()
