@@ -26,6 +26,7 @@ func (s *absolute) weight(at int64, changed bool) int {
 // weighCount multiplies the likelihood of seeing y people onto the filter: Student's t with
 // 4 degrees of freedom, to the power 1/root (1, 2 or 4).
 func (r *room) weighCount(y float64, p *params, root int) {
+	r.widen(int(y) + 8)
 	for n := range r.p {
 		expected := float64(n)
 		if p.cap > 0 {

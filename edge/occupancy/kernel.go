@@ -12,7 +12,7 @@ type kernel struct {
 const (
 	maxTaps = 64
 	maxTail = 20   // a Poisson tail is followed this far
-	tail    = 1e-7 // and no further than down to this probability
+	tail    = 1e-6 // and no further than down to this probability
 )
 
 // passage is what a line counted at once, seen from one of its two spaces.

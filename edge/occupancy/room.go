@@ -4,7 +4,7 @@ import "math"
 
 // room is the forward filter over the head count of one space.
 type room struct {
-	p, q    []float64 // P(n), n = 0..len-1; q is scratch of the same length
+	p, q    []float64 // P(n); beyond len(p) it is 0, cap(p) bounds the range; q is scratch of the same capacity
 	known   bool      // there was evidence; before it the numbers are only the prior
 	version uint64    // steps with every change
 }
@@ -15,8 +15,8 @@ const (
 	maxPersons     = 4096 // no space is followed beyond this
 )
 
-// tiny is the least probability of any count: nothing is impossible, and no denormal slows the
-// arithmetic down.
+// tiny is the least probability of any count within the range that is followed: nothing is
+// impossible, and no denormal slows the arithmetic down. The range ends where it is reached.
 const tiny = 1e-12
 
 // The prior of a space that nothing is known of: empty with priorEmpty, else a geometric
@@ -39,6 +39,7 @@ func newRoom(capacity int) *room {
 }
 
 func (r *room) prior() {
+	r.p = r.p[:cap(r.p)]
 	r.p[0] = priorEmpty
 	x := (1 - priorEmpty) * (1 - priorMore)
 	for n := 1; n < len(r.p); n++ {
@@ -51,23 +52,48 @@ func (r *room) prior() {
 // normalise makes the probabilities add up to 1 and returns what they added up to.
 func (r *room) normalise() float64 {
 	r.version++
-	sum := 0.0
-	for _, x := range r.p {
-		sum += x
-	}
-	if !(sum > 0) || math.IsInf(sum, 0) {
+	p := r.p
+	sum := mass(p)
+	if !(sum > 0) || sum > math.MaxFloat64 {
 		r.prior()
 		return 0
 	}
 	inv := 1 / sum
-	for n, x := range r.p {
+	last := 0
+	for n, x := range p {
 		x *= inv
-		if x < tiny {
+		if x <= tiny {
 			x = tiny
+		} else {
+			last = n
 		}
-		r.p[n] = x
+		p[n] = x
 	}
+	r.p = p[:last+1]
 	return sum
+}
+
+// mass adds up p in four strands, which the processor adds at the same time.
+func mass(p []float64) float64 {
+	var a, b, c, d float64
+	for len(p) >= 4 {
+		a += p[0]
+		b += p[1]
+		c += p[2]
+		d += p[3]
+		p = p[4:]
+	}
+	for _, x := range p {
+		a += x
+	}
+	return (a + b) + (c + d)
+}
+
+// widen makes the range that is followed reach n, as far as there is room.
+func (r *room) widen(n int) {
+	for len(r.p) <= n && len(r.p) < cap(r.p) {
+		r.p = append(r.p, tiny)
+	}
 }
 
 // flow is how people come and go unseen within one tick.
@@ -76,45 +102,46 @@ type flow struct {
 	more  float64 // of a further person with them (geometric group)
 	leave float64 // per person: probability of leaving
 	empty float64 // probability that all leave at once
-	calm  float64 // weight of "nobody was seen leaving" per tick; 0 = not observed
+	calm  float64 // likelihood of "nobody was seen leaving" per tick in an occupied space; 1 = not observed
 }
 
-// step advances the filter by one tick.
+// step advances the filter by one tick. People leave, an empty room does not: that nobody was
+// seen leaving speaks for the latter. The number of people hardly matters, as groups leave
+// together.
 func (r *room) step(f flow) {
+	if len(r.p) < cap(r.p) {
+		r.p = append(r.p, 0)
+	}
 	p := r.p
 	last := len(p) - 1
 	prev, group, sum := 0.0, 0.0, 0.0
+	x, goes := p[0], 0.0 // P(n), and the probability that one of n leaves
 	for n := 0; n <= last; n++ {
-		x := p[n]
-		group = f.more*group + (1-f.more)*prev // P of what enters to make n
-		stay := 1 - f.enter - math.Min(.5, f.leave*float64(n))
-		if n == last {
-			stay += f.enter
+		if f.more > 0 {
+			group = f.more*group + (1-f.more)*prev
+		} else {
+			group = prev
 		}
-		y := x*stay + f.enter*group
+		next, leaves := 0.0, f.leave*float64(n+1)
+		if leaves > .5 {
+			leaves = .5
+		}
 		if n < last {
-			y += p[n+1] * math.Min(.5, f.leave*float64(n+1))
+			next = p[n+1]
 		}
+		y := x*(1-f.enter-goes) + f.enter*group + next*leaves
 		if n > 0 {
-			y *= (1 - f.empty)
+			y *= 1 - f.empty
 		}
-		p[n] = y
 		sum += y
-		prev = x
+		p[n] = y * f.calm
+		prev, x, goes = x, next, leaves
 	}
-	p[0] += 1 - sum
-	if f.calm > 0 {
-		r.calm(f.calm)
+	if len(p) == cap(p) { // nobody comes in beyond the range
+		p[last] += prev * f.enter * f.calm
+		sum += prev * f.enter
 	}
-}
-
-// calm weighs the evidence that nobody was seen leaving: people leave, an empty room does
-// not. The number of people hardly matters, as groups leave together.
-func (r *room) calm(w float64) {
-	f := math.Exp(-w)
-	for n := 1; n < len(r.p); n++ {
-		r.p[n] *= f
-	}
+	p[0] = p[0]/f.calm + 1 - sum
 }
 
 // tilt weighs that few are left: each further person is half as likely as the one before, where
@@ -146,18 +173,25 @@ func (r *room) weigh(l [classes]float64) {
 // real is the probability that the passage happened at all; otherwise the count stays. It
 // returns the mass that was left.
 func (r *room) shift(k *kernel, real float64) float64 {
-	p, q := r.p, r.q
-	for n := range q {
-		q[n] = p[n] * (1 - real)
+	p := r.p
+	top := k.from + k.n - 1 // largest change
+	n := min(max(len(p), len(p)+top), cap(p))
+	q := r.q[:n]
+	clear(q)
+	if real < 1 {
+		for i, x := range p {
+			q[i] = x * (1 - real)
+		}
 	}
-	for i := 0; i < k.n; i++ {
-		w, d := k.w[i]*real, k.from+i
-		from, to := max(0, -d), min(len(p), len(p)-d)
+	for i, w := range k.w[:k.n] {
+		d := k.from + i
+		from, to := max(0, -d), min(len(p), n-d)
 		if from >= to {
 			continue
 		}
+		w *= real
 		src := p[from:to]
-		dst := q[from+d : to+d]
+		dst := q[from+d:][:len(src)]
 		for j, x := range src {
 			dst[j] += w * x
 		}
@@ -168,29 +202,28 @@ func (r *room) shift(k *kernel, real float64) float64 {
 
 // above is P(count > n).
 func (r *room) above(n int) float64 {
-	sum := 0.0
-	for i := len(r.p) - 1; i > n && i >= 0; i-- {
-		sum += r.p[i]
+	if n+1 >= len(r.p) {
+		return 0
 	}
-	return sum
+	return mass(r.p[max(0, n+1):])
 }
+
+// most is the largest count that can be followed.
+func (r *room) most() int { return cap(r.p) - 1 }
 
 // grow makes place for n persons.
 func (r *room) grow(n int) {
 	n = min(n, maxPersons)
-	if n < len(r.p) {
+	if n <= r.most() {
 		return
 	}
 	p := make([]float64, n+1)
-	copy(p, r.p)
-	for i := len(r.p); i <= n; i++ {
-		p[i] = tiny
-	}
-	r.p, r.q = p, make([]float64, n+1)
+	r.p, r.q = p[:copy(p, r.p)], make([]float64, n+1)
 }
 
 // set makes the count n, nearly certain.
 func (r *room) set(n int) {
+	r.p = r.p[:n+1]
 	for i := range r.p {
 		r.p[i] = tiny
 	}

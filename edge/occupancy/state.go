@@ -143,17 +143,20 @@ func (c *coder) space(s *space) {
 	}
 	c.flag(&r.known)
 	c.vector(&r.p)
+	most := max(cap(r.p)-1, 0)
+	c.size(&most)
 	if c.read && c.err == nil && s.room != nil && len(r.p) > 0 {
-		s.room.restore(&r)
+		s.room.restore(&r, most)
 	}
 }
 
-// restore takes over a filter, whose range may differ.
-func (r *room) restore(old *room) {
-	n := len(r.p) - 1
-	r.p, r.q, r.known = old.p, make([]float64, len(old.p)), old.known
+// restore takes over a filter that could follow up to most people.
+func (r *room) restore(old *room, most int) {
+	r.grow(most)
+	r.grow(len(old.p) - 1)
+	r.p = r.p[:copy(r.p[:cap(r.p)], old.p)]
+	r.known = old.known
 	r.version++
-	r.grow(n)
 }
 
 func (c *coder) sensor(s *sensor) {

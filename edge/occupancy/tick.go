@@ -1,6 +1,7 @@
 package occupancy
 
 import (
+	"math"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge"
@@ -19,7 +20,7 @@ const (
 const ticksPerHour = 3600_000 / tickMillis
 
 func freeFlow() flow {
-	return flow{enter: arrivals / ticksPerHour, more: .5, leave: leaving / ticksPerHour, empty: emptying / ticksPerHour}
+	return flow{enter: arrivals / ticksPerHour, more: .5, leave: leaving / ticksPerHour, empty: emptying / ticksPerHour, calm: 1}
 }
 
 // countedFlow is what a line counter lets slip apart from the passages near those it sees,
@@ -27,7 +28,7 @@ func freeFlow() flow {
 func countedFlow(missIn, missOut float64) flow {
 	return flow{
 		enter: unseenIn * missIn / ticksPerHour, leave: leaving * missOut / ticksPerHour,
-		empty: emptying * missOut * missOut / ticksPerHour, calm: calmWeight * leaving * (1 - missOut) / ticksPerHour,
+		empty: emptying * missOut * missOut / ticksPerHour, calm: math.Exp(-calmWeight * leaving * (1 - missOut) / ticksPerHour),
 	}
 }
 
