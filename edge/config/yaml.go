@@ -14,7 +14,7 @@ import (
 
 // The bounds of a configuration file. A site of 1,000 rooms has about 300 KiB.
 const (
-	maxFile  = 4 << 20 // bytes
+	maxFile  = 2 << 20 // bytes
 	maxDepth = 64      // levels of nesting
 	maxNodes = 500_000 // values, those repeated by aliases included
 )
