@@ -22,40 +22,11 @@ import (
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/deliver"
 )
 
-// The defaults of a Webhook.
-const (
-	DefaultMaxAge = 15 * time.Minute
-	DefaultGiveUp = 24 * time.Hour
-)
-
-// Channel delivers one message and returns when the receiver has it. An error that wraps
-// ErrRefused will not be tried again.
-type Channel interface {
-	Deliver(ctx context.Context, m Message) error
-}
-
-// ErrRefused says that the receiver does not want this message, now or later.
-var ErrRefused = errors.New("refused by the receiver")
-
-// Message is one notification.
-type Message struct {
-	Key  string // the same when it is sent again
-	Type string // alert.raised or alert.cleared
-	At   time.Time
-	Body []byte // a JSON object, see Body
-}
-
-// Body is the JSON that a webhook gets.
-type Body struct {
-	Type string     `json:"type"`
-	Key  string     `json:"key"`
-	Org  string     `json:"org"`
-	Site string     `json:"site"`
-	At   time.Time  `json:"at"`
-	Data edge.Alert `json:"data"`
-}
+// DefaultMaxAge is how old an event may be on arrival to be told.
+const DefaultMaxAge = 15 * time.Minute
 
 // Webhook is one channel of one organisation.
 type Webhook struct {
@@ -63,8 +34,7 @@ type Webhook struct {
 	Name        string // an alert that names it among its actions is the hub's to deliver here
 	MinSeverity edge.Severity
 	MaxAge      time.Duration // an event older than this on arrival is recorded, not sent; 0 = DefaultMaxAge
-	GiveUp      time.Duration // how long after the event it is tried; 0 = DefaultGiveUp
-	Channel     Channel
+	Channel     deliver.Channel
 }
 
 // Notifier decides and sends. Several processes may run one on the same database.
@@ -73,7 +43,8 @@ type Notifier struct {
 	log   *slog.Logger
 	hooks []Webhook
 	now   func() time.Time
-	kick  chan struct{} // size 1: there is something new to send
+	queue *queue
+	opts  deliver.Options
 }
 
 // New makes a Notifier; Run starts it.
@@ -81,16 +52,13 @@ func New(db *store.DB, hooks []Webhook, log *slog.Logger) *Notifier {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Notifier{db: db, log: log, hooks: slices.Clone(hooks), now: time.Now, kick: make(chan struct{}, 1)}
+	n := &Notifier{db: db, log: log, hooks: slices.Clone(hooks), now: time.Now, opts: deliver.Options{Log: log}}
 	for i := range n.hooks {
-		h := &n.hooks[i]
-		if h.MaxAge <= 0 {
+		if h := &n.hooks[i]; h.MaxAge <= 0 {
 			h.MaxAge = DefaultMaxAge
 		}
-		if h.GiveUp <= 0 {
-			h.GiveUp = DefaultGiveUp
-		}
 	}
+	n.queue = newQueue(db, log)
 	return n
 }
 
@@ -103,7 +71,7 @@ const pageEvents = 256
 func (n *Notifier) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { n.sendLoop(ctx) })
+	wg.Go(func() { n.send(ctx) })
 	for {
 		changed := n.db.Changed()
 		more, err := n.Decide(ctx)
@@ -149,10 +117,7 @@ func (n *Notifier) Decide(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	select {
-	case n.kick <- struct{}{}:
-	default:
-	}
+	n.queue.kick()
 	return len(events) == pageEvents, nil
 }
 
@@ -193,7 +158,7 @@ func (n *Notifier) judge(tx *store.Tx, h Webhook, e store.Event, a edge.Alert) (
 	now := n.now()
 	d := store.Delivery{
 		Event: e.ID, Org: e.Org, Site: e.Site, Webhook: h.Name, Alert: a.ID, Type: e.Type, At: e.At,
-		State: store.DeliveryDue, NextTry: now, Updated: now,
+		State: store.DeliveryDue, Updated: now,
 	}
 	age := now.Sub(e.At)
 	switch {
@@ -258,7 +223,7 @@ func (n *Notifier) takeOver(tx *store.Tx, site int64, alert, webhook, why string
 	now := n.now()
 	for _, d := range waiting {
 		h, ok := n.hook(d)
-		d.State, d.Reason, d.NextTry, d.Updated = store.DeliveryDue, why, now, now
+		d.State, d.Reason, d.Updated = store.DeliveryDue, why, now
 		if !ok {
 			d.State, d.Reason = store.DeliveryCancelled, "the webhook is not configured any more"
 		} else if now.Sub(d.At) > h.MaxAge {

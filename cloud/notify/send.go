@@ -2,156 +2,183 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/deliver"
 )
 
-// The pace of sending.
+// The pace of looking into the outbox.
 const (
-	attemptTimeout = 15 * time.Second
-	claimFor       = time.Minute // longer than an attempt
-	firstRetry     = 2 * time.Second
-	longestRetry   = 10 * time.Minute
-	idleLook       = 30 * time.Second // another process may have left something
+	claimFor    = time.Minute      // longer than an attempt
+	idleLook    = 30 * time.Second // another process may have died with something claimed
+	pageDue     = 500
+	sqlPatience = 5 * time.Second
 )
 
-// sendLoop sends until ctx ends; attempts under way are finished or cut off.
-func (n *Notifier) sendLoop(ctx context.Context) {
-	for ctx.Err() == nil {
-		next, err := n.Send(ctx)
-		if err != nil && ctx.Err() == nil {
-			n.log.Error("notifications not sent; tried again soon", "err", err)
-			next = n.now().Add(time.Second)
-		}
-		wait := idleLook
-		if !next.IsZero() {
-			wait = min(idleLook, max(0, next.Sub(n.now())))
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-n.kick:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
-// Send makes one attempt for the oldest due delivery of each webhook and returns when to look
-// again (zero: when something new is decided).
-func (n *Notifier) Send(ctx context.Context) (next time.Time, err error) {
-	heads, err := n.db.DueDeliveries(ctx)
-	if err != nil {
-		return next, err
+// send delivers what the outbox holds until ctx ends.
+func (n *Notifier) send(ctx context.Context) {
+	channels := map[string]deliver.Channel{}
+	for _, h := range n.hooks {
+		name := channelName(h.Org, h.Name)
+		channels[name] = &claiming{queue: n.queue, name: name, Channel: h.Channel}
 	}
 	var wg sync.WaitGroup
-	var mu sync.Mutex // guards err
-	for _, d := range heads {
-		if d.NextTry.After(n.now()) {
-			if next.IsZero() || d.NextTry.Before(next) {
-				next = d.NextTry
-			}
-			continue
-		}
-		next = n.now() // there may be more behind it
-		wg.Go(func() {
-			if e := n.attempt(ctx, d); e != nil {
-				mu.Lock()
-				err = errors.Join(err, e)
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	return next, err
+	defer wg.Wait()
+	wg.Go(func() { n.queue.look(ctx) })
+	_ = deliver.New(n.queue, channels, n.opts).Run(ctx) // it returns nil
 }
 
-// attempt claims one delivery, sends it, and notes what became of it.
-func (n *Notifier) attempt(ctx context.Context, d store.Delivery) error {
-	mine := false
-	err := n.db.Update(ctx, func(tx *store.Tx) (err error) {
-		mine, err = tx.Claim(d, n.now().Add(claimFor))
-		return err
-	})
-	if err != nil || !mine {
-		return err
+func channelName(org, webhook string) string { return org + "/" + webhook }
+
+// queue is the outbox as a deliver.Queue.
+type queue struct {
+	db      *store.DB
+	log     *slog.Logger
+	owner   string
+	changed chan struct{} // size 1: a token that says look again
+
+	mu   sync.Mutex // guards jobs
+	jobs map[int64]deliver.Job
+}
+
+func newQueue(db *store.DB, log *slog.Logger) *queue {
+	return &queue{db: db, log: log, owner: rand.Text(), changed: make(chan struct{}, 1), jobs: map[int64]deliver.Job{}}
+}
+
+func (q *queue) kick() {
+	select {
+	case q.changed <- struct{}{}:
+	default:
 	}
-	d.Attempts++
-	n.settle(&d, n.deliver(ctx, d))
-	if ctx.Err() != nil {
-		d.State, d.NextTry = store.DeliveryDue, n.now() // cut off by our own end: others may go on at once
+}
+
+// look kicks from time to time.
+func (q *queue) look(ctx context.Context) {
+	tick := time.NewTicker(idleLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			q.kick()
+		}
 	}
-	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+}
+
+// Changed is of deliver.Queue.
+func (q *queue) Changed() <-chan struct{} { return q.changed }
+
+// Pending is of deliver.Queue.
+func (q *queue) Pending() []deliver.Job {
+	ctx, cancel := context.WithTimeout(context.Background(), sqlPatience)
 	defer cancel()
-	return n.db.Update(noting, func(tx *store.Tx) error {
+	rows, err := q.db.DueDeliveries(ctx, q.owner, time.Now(), pageDue)
+	if err != nil {
+		q.log.Error("outbox not read; looked at again soon", "err", err)
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	known := q.jobs
+	q.jobs = make(map[int64]deliver.Job, len(rows))
+	var out []deliver.Job
+	for _, d := range rows {
+		j, ok := known[d.ID]
+		if !ok {
+			if j, err = q.job(ctx, d); err != nil {
+				q.log.Error("notification cannot be made", "delivery", d.ID, "err", err)
+				continue
+			}
+		}
+		q.jobs[d.ID] = j
+		out = append(out, j)
+	}
+	return out
+}
+
+// job makes the message of a row.
+func (q *queue) job(ctx context.Context, d store.Delivery) (deliver.Job, error) {
+	e, err := q.db.Event(ctx, d.Event)
+	if err != nil {
+		return deliver.Job{}, err
+	}
+	rec, err := edge.ParseRecord(e.Body)
+	if err != nil {
+		return deliver.Job{}, err
+	}
+	return deliver.Job{
+		ID: strconv.FormatInt(d.ID, 10), Channel: channelName(d.Org, d.Webhook), Created: d.Updated,
+		Order: e.SiteName + "/" + d.Alert,
+		Message: deliver.Message{
+			Key:    fmt.Sprintf("%s/%s/%s/%s", e.Org, e.SiteName, d.Alert, d.Type),
+			Source: "/" + e.Org + "/" + e.SiteName, Type: e.Type, Subject: d.Alert, At: e.At, Data: rec.Data,
+		},
+	}, nil
+}
+
+// Done is of deliver.Queue.
+func (q *queue) Done(ctx context.Context, r deliver.Result) error {
+	id, err := strconv.ParseInt(r.Job, 10, 64)
+	if err != nil {
+		return fmt.Errorf("job %q is not of this queue", r.Job)
+	}
+	d := store.Delivery{ID: id, State: store.DeliveryDone, Updated: time.Now()}
+	if !r.Delivered {
+		d.State, d.Reason = store.DeliveryFailed, r.Error
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sqlPatience)
+	defer cancel()
+	return q.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.PutDelivery(d, store.DeliveryDue)
 		return err
 	})
 }
 
-// settle sets the delivery's state by the outcome of an attempt.
-func (n *Notifier) settle(d *store.Delivery, err error) {
-	h, _ := n.hook(*d)
-	now := n.now()
-	d.Updated = now
-	log := n.log.With("org", d.Org, "webhook", d.Webhook, "alert", d.Alert, "type", d.Type, "attempt", d.Attempts)
-	switch {
-	case err == nil:
-		d.State, d.Reason = store.DeliveryDone, ""
-		log.Info("notification delivered")
-	case errors.Is(err, errGone):
-		d.State, d.Reason = store.DeliveryCancelled, err.Error()
-	case errors.Is(err, ErrRefused), now.Sub(d.At) > h.GiveUp:
-		d.State, d.Reason = store.DeliveryFailed, err.Error()
-		log.Error("notification given up", "err", err)
-	default:
-		d.Reason, d.NextTry = err.Error(), now.Add(backoff(d.Attempts))
-		log.Warn("notification not delivered; tried again later", "next", d.NextTry, "err", err)
-	}
+// claiming is a channel that claims a delivery before it sends it.
+type claiming struct {
+	deliver.Channel
+	queue *queue
+	name  string
 }
 
-// errGone says that what a delivery needs is not there any more.
-var errGone = errors.New("the webhook is not configured any more")
+// errElsewhere says that another process is at it.
+var errElsewhere = errors.New("another process is sending it")
 
-func (n *Notifier) deliver(ctx context.Context, d store.Delivery) error {
-	h, ok := n.hook(d)
-	if !ok {
-		return errGone
-	}
-	e, err := n.db.Event(ctx, d.Event)
+// Deliver is of deliver.Channel.
+func (c *claiming) Deliver(ctx context.Context, m deliver.Message) error {
+	id, ok := c.queue.find(c.name, m.Key)
+	mine := false
+	err := c.queue.db.Update(ctx, func(tx *store.Tx) (err error) {
+		now := time.Now()
+		mine, err = tx.Claim(id, c.queue.owner, now, now.Add(claimFor))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	rec, err := edge.ParseRecord(e.Body)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+	if !ok || !mine {
+		return &deliver.RetryAfter{Wait: claimFor, Err: errElsewhere}
 	}
-	body := Body{Type: e.Type, Key: fmt.Sprintf("%s/%s/%s/%s", e.Org, e.SiteName, d.Alert, d.Type), Org: e.Org, Site: e.SiteName, At: e.At}
-	if err := json.Unmarshal(rec.Data, &body.Data); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	b, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	return h.Channel.Deliver(ctx, Message{Key: body.Key, Type: e.Type, At: e.At, Body: b})
+	return c.Channel.Deliver(ctx, m)
 }
 
-// backoff doubles with each attempt and is spread by a quarter, so that many receivers that
-// come back together are not met together.
-func backoff(attempt int) time.Duration {
-	d := firstRetry << min(attempt-1, 20)
-	if d > longestRetry {
-		d = longestRetry
+// find returns the row of a message.
+func (q *queue) find(channel, key string) (int64, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, j := range q.jobs {
+		if j.Channel == channel && j.Message.Key == key {
+			return id, true
+		}
 	}
-	return d*3/4 + rand.N(d/2)
+	return 0, false
 }

@@ -11,7 +11,7 @@ type DeliveryState string
 
 // The states of a delivery.
 const (
-	DeliveryDue       DeliveryState = "due"           // to be sent at NextTry
+	DeliveryDue       DeliveryState = "due"           // to be sent
 	DeliveryHub       DeliveryState = "hub"           // the hub tries this channel itself
 	DeliveryDone      DeliveryState = "delivered"     //
 	DeliveryByHub     DeliveryState = "hub-delivered" // the hub has delivered it
@@ -32,25 +32,23 @@ type Delivery struct {
 	State    DeliveryState
 	Reason   string
 	Attempts int
-	NextTry  time.Time
 	At       time.Time // of the event
 	Updated  time.Time
 }
 
 // AddDelivery adds a row; the same step of an alert is not added twice for one webhook.
 func (tx *Tx) AddDelivery(d Delivery) error {
-	const insert = `INSERT INTO outbox (event, org, site, webhook, alert, type, state, reason, next_try, at, updated)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (site, alert, type, webhook) DO NOTHING`
+	const insert = `INSERT INTO outbox (event, org, site, webhook, alert, type, state, reason, at, updated)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (site, alert, type, webhook) DO NOTHING`
 	_, err := tx.tx.Exec(insert, d.Event, d.Org, d.Site, d.Webhook, d.Alert, d.Type, string(d.State), d.Reason,
-		millis(d.NextTry), millis(d.At), millis(d.Updated))
+		millis(d.At), millis(d.Updated))
 	return wrap("add delivery", err)
 }
 
-// PutDelivery sets state, reason, attempts and next try of a row that is in state from, and
-// tells whether it was.
+// PutDelivery sets state and reason of a row that is in state from, and tells whether it was.
 func (tx *Tx) PutDelivery(d Delivery, from DeliveryState) (bool, error) {
-	const update = `UPDATE outbox SET state = ?, reason = ?, attempts = ?, next_try = ?, updated = ? WHERE id = ? AND state = ?`
-	res, err := tx.tx.Exec(update, string(d.State), d.Reason, d.Attempts, millis(d.NextTry), millis(d.Updated), d.ID, string(from))
+	const update = `UPDATE outbox SET state = ?, reason = ?, updated = ? WHERE id = ? AND state = ?`
+	res, err := tx.tx.Exec(update, string(d.State), d.Reason, millis(d.Updated), d.ID, string(from))
 	if err != nil {
 		return false, wrap("update delivery", err)
 	}
@@ -58,15 +56,15 @@ func (tx *Tx) PutDelivery(d Delivery, from DeliveryState) (bool, error) {
 	return n == 1, err
 }
 
-const deliveryColumns = `id, event, org, site, webhook, alert, type, state, reason, attempts, next_try, at, updated`
+const deliveryColumns = `id, event, org, site, webhook, alert, type, state, reason, attempts, at, updated`
 
 func scanDelivery(r *sql.Rows) (Delivery, error) {
 	var d Delivery
 	var state string
-	var next, at, updated int64
-	err := r.Scan(&d.ID, &d.Event, &d.Org, &d.Site, &d.Webhook, &d.Alert, &d.Type, &state, &d.Reason, &d.Attempts, &next, &at, &updated)
+	var at, updated int64
+	err := r.Scan(&d.ID, &d.Event, &d.Org, &d.Site, &d.Webhook, &d.Alert, &d.Type, &state, &d.Reason, &d.Attempts, &at, &updated)
 	d.State = DeliveryState(state)
-	d.NextTry, d.At, d.Updated = fromMillis(next), fromMillis(at), fromMillis(updated)
+	d.At, d.Updated = fromMillis(at), fromMillis(updated)
 	return d, err
 }
 
@@ -88,21 +86,22 @@ func (db *DB) NotifyEvents(ctx context.Context, after int64, limit int) ([]Event
 	return collect(rows, err, scanEvent)
 }
 
-// DueDeliveries lists the oldest due delivery of each webhook, so that one that waits for its
-// next try keeps those behind it in order. Its NextTry may be later than now.
-func (db *DB) DueDeliveries(ctx context.Context) ([]Delivery, error) {
-	const query = `SELECT ` + deliveryColumns + ` FROM outbox WHERE id IN
-		(SELECT min(id) FROM outbox WHERE state = 'due' GROUP BY org, webhook) ORDER BY next_try, id`
-	rows, err := db.read.QueryContext(ctx, query)
+// DueDeliveries lists at most limit due deliveries, oldest first, but for those that another
+// process than owner has claimed and may be sending.
+func (db *DB) DueDeliveries(ctx context.Context, owner string, now time.Time, limit int) ([]Delivery, error) {
+	const query = `SELECT ` + deliveryColumns + ` FROM outbox
+		WHERE state = 'due' AND (owner = '' OR owner = ? OR claimed <= ?) ORDER BY id LIMIT ?`
+	rows, err := db.read.QueryContext(ctx, query, owner, millis(now), limit)
 	due, err := collect(rows, err, scanDelivery)
 	return due, wrap("read due deliveries", err)
 }
 
-// Claim takes a due delivery for one attempt, so that no other process makes the same; until is
-// when others may try, should this one die. It tells whether it got it.
-func (tx *Tx) Claim(d Delivery, until time.Time) (bool, error) {
-	const update = `UPDATE outbox SET attempts = attempts + 1, next_try = ? WHERE id = ? AND state = 'due' AND attempts = ?`
-	res, err := tx.tx.Exec(update, millis(until), d.ID, d.Attempts)
+// Claim takes a due delivery for one attempt of owner, so that no other process makes one at
+// the same time; until is when others may try, should this one die. It tells whether it got it.
+func (tx *Tx) Claim(id int64, owner string, now, until time.Time) (bool, error) {
+	const update = `UPDATE outbox SET owner = ?, claimed = ?, attempts = attempts + 1
+		WHERE id = ? AND state = 'due' AND (owner = '' OR owner = ? OR claimed <= ?)`
+	res, err := tx.tx.Exec(update, owner, millis(until), id, owner, millis(now))
 	if err != nil {
 		return false, wrap("claim delivery", err)
 	}

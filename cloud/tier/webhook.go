@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/headcount-hub/headcount/cloud/notify"
+	"github.com/headcount-hub/headcount/edge/deliver"
 )
 
 // webhooks makes the channels of all organisations.
@@ -13,7 +14,7 @@ func webhooks(c Config) ([]notify.Webhook, error) {
 	var out []notify.Webhook
 	for _, o := range c.Organisations {
 		for _, w := range o.Webhooks {
-			channel, err := newChannel(w, c.Version)
+			channel, err := newChannel(w)
 			if err != nil {
 				return nil, fmt.Errorf("%w: organisation %s: webhook %s: %w", ErrConfig, o.ID, w.Name, err)
 			}
@@ -21,6 +22,14 @@ func webhooks(c Config) ([]notify.Webhook, error) {
 		}
 	}
 	return out, nil
+}
+
+func newChannel(w Webhook) (deliver.Channel, error) {
+	secret, err := readSecret(w.SecretFile)
+	if err != nil {
+		return nil, err
+	}
+	return deliver.NewWebhook(deliver.WebhookOptions{URL: w.URL, Secret: []byte(secret)})
 }
 
 // readSecret reads the file that holds the key for signatures; empty without a file.

@@ -337,7 +337,6 @@ type Delivery struct {
 	State    string    `json:"state"`
 	Reason   string    `json:"reason,omitempty"`
 	Attempts int       `json:"attempts"`
-	NextTry  time.Time `json:"next_try,omitzero"`
 	At       time.Time `json:"at"`
 	Updated  time.Time `json:"updated"`
 }
@@ -353,9 +352,6 @@ func (t *Twin) deliveries(r *http.Request, s store.Site) (any, error) {
 		out[i] = Delivery{
 			Event: strconv.FormatInt(d.Event, 10), Webhook: d.Webhook, Alert: d.Alert, Type: d.Type, State: string(d.State), Reason: d.Reason,
 			Attempts: d.Attempts, At: d.At, Updated: d.Updated,
-		}
-		if d.State == store.DeliveryDue {
-			out[i].NextTry = d.NextTry
 		}
 	}
 	return map[string]any{"deliveries": out}, err

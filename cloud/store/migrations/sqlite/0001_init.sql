@@ -164,12 +164,13 @@ CREATE TABLE outbox (
   state    TEXT NOT NULL,               -- see store.DeliveryState
   reason   TEXT NOT NULL DEFAULT '',
   attempts INTEGER NOT NULL DEFAULT 0,
-  next_try INTEGER NOT NULL DEFAULT 0,
+  owner    TEXT NOT NULL DEFAULT '',    -- the process that tries, until claimed
+  claimed  INTEGER NOT NULL DEFAULT 0,
   at       INTEGER NOT NULL,            -- of the event
   updated  INTEGER NOT NULL,
   UNIQUE (site, alert, type, webhook)
 );
-CREATE INDEX outbox_due ON outbox (org, webhook, id) WHERE state = 'due';
+CREATE INDEX outbox_due ON outbox (id) WHERE state = 'due';
 CREATE INDEX outbox_alert ON outbox (site, alert);
 
 -- How far each follower has come: of the event table, or of a stream.
