@@ -64,6 +64,7 @@ type problem struct {
 	Line   int    `json:"line,omitempty"`   // of that byte, from 1
 
 	cause string // for the loss ledger; empty = nothing arrived that has to be counted
+	hash  string // of the body, for the ledger; empty when it was not read
 	retry bool   // come again in a second
 }
 

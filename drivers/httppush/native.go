@@ -134,7 +134,7 @@ func (p *parser) member() error {
 	}
 	f := p.names.fields[string(key)]
 	if f == nil {
-		p.wrong("unknown field %q", clip(key))
+		p.wrong("unknown field %q; messages in a device's own words go to /v1/push/json", clip(key))
 	} else {
 		for _, g := range p.seen {
 			if g == f {

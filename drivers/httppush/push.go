@@ -9,6 +9,7 @@ package httppush
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"sync/atomic"
 
 	"github.com/headcount-hub/headcount/drivers"
+	"github.com/headcount-hub/headcount/drivers/profiles"
 )
 
 // Name is the driver's name in the catalog and in rejections.
@@ -33,15 +35,18 @@ const (
 
 // Options are the input's own options.
 type Options struct {
-	Paths       map[string]string `json:"paths"`         // further URL paths, each bound to a profile
-	MaxInFlight int64             `json:"max_in_flight"` // bytes of bodies held at once; 0 = 16 MiB
+	// Paths are further URL paths, each bound to a profile: its name, or an object
+	// {profile, …} whose other members are options of the profile's codec.
+	Paths       map[string]json.RawMessage `json:"paths"`
+	MaxInFlight int64                      `json:"max_in_flight"` // bytes of bodies held at once; 0 = 16 MiB
 }
 
 // Driver serves the routes; its Run only says for how long they take readings.
 type Driver struct {
-	log    *slog.Logger
-	routes map[string]http.Handler
-	names  *names
+	log      *slog.Logger
+	routes   map[string]http.Handler
+	profiles map[string]*profiles.Decoder
+	names    *names
 
 	maxInFlight int64
 	inFlight    atomic.Int64
@@ -71,19 +76,24 @@ func New(cfg drivers.Config, log *slog.Logger) (drivers.Driver, error) {
 	if d.maxInFlight < 2*maxBody {
 		return nil, fmt.Errorf("max_in_flight %d: want at least %d", o.MaxInFlight, 2*maxBody)
 	}
+	var err error
+	if d.profiles, err = openAll(); err != nil {
+		return nil, err
+	}
 	d.routes = map[string]http.Handler{
 		"POST /v1/readings":       http.HandlerFunc(d.serveReadings),
 		"POST /sensors/data":      http.HandlerFunc(d.serveReadings),
-		"POST /v1/push/{profile}": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.servePush(w, r, r.PathValue("profile")) }),
+		"POST /v1/push/{profile}": http.HandlerFunc(d.serveProfile),
 	}
-	for path, profile := range o.Paths {
+	for path, raw := range o.Paths {
 		if err := checkPath(path); err != nil {
 			return nil, err
 		}
-		if err := checkProfile(profile); err != nil {
+		decoder, err := openBinding(raw)
+		if err != nil {
 			return nil, fmt.Errorf("paths: %q: %w", path, err)
 		}
-		d.routes["POST "+path] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.servePush(w, r, profile) })
+		d.routes["POST "+path] = d.push(decoder)
 	}
 	return d, nil
 }

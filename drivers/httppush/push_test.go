@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -316,6 +317,10 @@ func TestMalformedBodyNamesThePlace(t *testing.T) {
 		}
 		if len(sink.Readings()) != 0 || sink.Rejected() != 1 {
 			t.Errorf("%s: %d stored, %d counted; want 0 and 1", name, len(sink.Readings()), sink.Rejected())
+			continue
+		}
+		if rj := sink.Rejections()[0]; rj.Device != "/v1/readings" || rj.Cause != "malformed" || len(rj.Hash) != 16 {
+			t.Errorf("%s: counted as %+v, want path, cause and hash", name, rj)
 		}
 	}
 }
@@ -443,10 +448,63 @@ func TestTooManyBytesInFlight(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, o := range []string{`{"path":{}}`, `{"max_in_flight":5}`, `{"paths":{"old":"json"}}`, `{"paths":{"/":"json"}}`, `{"paths":{"/v1/x":"json"}}`, `{"paths":{"/a/{b}":"json"}}`, `{"paths":{"/old":"no-such-profile"}}`} {
+	for _, o := range []string{`{"path":{}}`, `{"max_in_flight":5}`, `{"paths":{"old":"json"}}`, `{"paths":{"/":"json"}}`, `{"paths":{"/v1/x":"json"}}`, `{"paths":{"/a/{b}":"json"}}`, `{"paths":{"/old":"no-such-profile"}}`, `{"paths":{"/old":{"profile":"json","mapp":{}}}}`, `{"paths":{"/old":7}}`} {
 		if _, err := New(drivers.Config{Options: json.RawMessage(o)}, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("options %s pass", o)
 		}
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	m, sink := running(t, `{"paths":{"/old/url":"json","/shop":{"map":{"id":"gate","count_in":"visits.in"}}}}`, edge.Sensor{ID: "entrance", Device: "door-7"})
+	for _, c := range []struct {
+		path, body, want string
+	}{
+		{"/v1/push/json", `{"device":"door-7","in":103,"out":98,"ts":"2025-03-30T01:59:59+01:00"}`, `"door-7" 2025-03-30T00:59:59Z count_in=103 count_out=98`},
+		{"/old/url", `{"id":"entrance","people":3}`, `"door-7" count_abs=3`},
+		{"/shop", `{"gate":"g1","visits":{"in":7}}`, `"g1" count_in=7`},
+	} {
+		n := len(sink.Readings())
+		w, a := post(t, m, c.path, "application/whatever", c.body)
+		if w.Code != 200 || a.Accepted != 1 {
+			t.Errorf("%s: %d %s", c.path, w.Code, w.Body)
+			continue
+		}
+		r := sink.Readings()[n]
+		got := strconv.Quote(r.Device)
+		if !r.At.IsZero() {
+			got += " " + r.At.Format(time.RFC3339)
+		}
+		for _, v := range r.Values {
+			got += fmt.Sprintf(" %s=%v", v.Kind, v.Num)
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.path, got, c.want)
+		}
+	}
+}
+
+func TestProfilesRefuse(t *testing.T) {
+	m, sink := running(t, ``)
+	for _, c := range []struct {
+		path, body string
+		code, said int // rejections counted
+	}{
+		{"/v1/push/nobody", good, 404, 0},
+		{"/v1/push/json", `{"device":`, 400, 1},
+		{"/v1/push/json", `{"device":"a","in":1,"in":2}`, 400, 1},
+		{"/v1/push/json", `{"device":"a","in":-1}`, 400, 1},
+		{"/v1/push/json", strings.Repeat("[", 1000), 413, 1},
+		{"/v1/push/json", `[{"device":"a","in":1},{"device":"b","in":-1}]`, 200, 1},
+	} {
+		before := sink.Rejected()
+		w, _ := post(t, m, c.path, "", c.body)
+		if w.Code != c.code || sink.Rejected()-before != c.said {
+			t.Errorf("%s %.40s: %d %s, %d counted; want %d and %d", c.path, c.body, w.Code, w.Body, sink.Rejected()-before, c.code, c.said)
+		}
+	}
+	if rs := sink.Readings(); len(rs) != 1 || rs[0].Device != "a" {
+		t.Errorf("stored %v, want the good one of the last body", rs)
 	}
 }
 

@@ -3,6 +3,8 @@ package httppush
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
@@ -17,7 +19,14 @@ type batch struct {
 	readings []edge.Reading
 	items    []int // item of each reading; nil while reading i is item i
 	refused  []refusal
-	n        int // items so far
+	n        int    // items so far
+	hash     string // of the body, when items are refused
+}
+
+// hash is the first 16 hex digits of the SHA-256 of b.
+func hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }
 
 func (b *batch) take(r edge.Reading) {
@@ -72,7 +81,11 @@ func (d *Driver) readings(r *http.Request, received time.Time) (*result, *proble
 	defer b.release()
 	items, p := parseBody(b.Bytes(), kind, d.names, received)
 	if p != nil {
+		p.hash = hash(b.Bytes())
 		return nil, p
+	}
+	if len(items.refused) > 0 {
+		items.hash = hash(b.Bytes())
 	}
 	return d.put(r.Context(), r.URL.Path, items, received)
 }
@@ -83,7 +96,7 @@ func (d *Driver) put(ctx context.Context, path string, items *batch, received ti
 	err := d.with(ctx, func(ctx context.Context, out drivers.Sink) (err error) {
 		if n := len(items.refused); n > 0 {
 			last := items.refused[n-1]
-			err := out.Reject(ctx, edge.Rejection{Driver: Name, Device: path, Cause: "invalid reading", Detail: clipDetail(last.Reason), Count: n, At: received})
+			err := out.Reject(ctx, edge.Rejection{Driver: Name, Device: path, Cause: "invalid reading", Detail: clipDetail(last.Reason), Hash: items.hash, Count: n, At: received})
 			if err != nil {
 				return err
 			}
@@ -115,7 +128,7 @@ func (d *Driver) unavailable(err error) *problem {
 // refuse counts what arrived in vain, if anything did, and answers.
 func (d *Driver) refuse(w http.ResponseWriter, r *http.Request, received time.Time, p *problem) {
 	if p.cause != "" {
-		rej := edge.Rejection{Driver: Name, Device: r.URL.Path, Cause: p.cause, Detail: clipDetail(p.Detail), At: received}
+		rej := edge.Rejection{Driver: Name, Device: r.URL.Path, Cause: p.cause, Detail: clipDetail(p.Detail), Hash: p.hash, At: received}
 		err := d.with(r.Context(), func(ctx context.Context, out drivers.Sink) error { return out.Reject(ctx, rej) })
 		if err != nil {
 			p = d.unavailable(err)

@@ -3,10 +3,12 @@ package lines
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/headcount-hub/headcount/drivers/payload"
 )
 
 // maxLine is the longest line in bytes, without its end.
-const maxLine = 4 << 10
+const maxLine = payload.MaxLine
 
 // framer cuts a stream of bytes into lines. It finds back to the beginning of a line after
 // anything: what is no text, and what is too long, is one broken line up to the next end of line.

