@@ -149,17 +149,30 @@ func (p *Pump) notice(ctx context.Context, now time.Time) {
 	if epoch != p.epoch {
 		p.epoch, p.conflict = epoch, ""
 		for _, l := range p.lanes {
-			m := p.opts.Journal.Mark(l.name)
-			if m.Epoch == "" {
-				m.Epoch = epoch
-			}
-			if l.mark.Epoch == "" || m.Epoch == epoch { // else it goes on in its older epoch
-				l.begin(m, now)
-			}
+			l.begin(p.place(l), now)
 		}
 	}
 	p.connection = connection
 	p.begin(ctx, now)
+}
+
+// place is where a lane has to go on: at its mark, or at the start of the epoch after it when
+// nothing of the mark's own can be sent any more.
+func (p *Pump) place(l *lane) wire.Mark {
+	m := p.opts.Journal.Mark(l.name)
+	if m.Epoch == p.epoch {
+		return m
+	}
+	b, err := p.opts.Journal.Read(l.name, m, 1)
+	switch {
+	case err != nil && m.Epoch != "":
+		return m
+	case err != nil || len(b.Records) == 0:
+		return wire.Mark{Epoch: p.epoch}
+	case b.Epoch != m.Epoch:
+		return wire.Mark{Epoch: b.Epoch}
+	}
+	return m
 }
 
 // begin starts a session: the cloud's mark is not known, and nothing that was sent counts.

@@ -430,7 +430,10 @@ func TestConflicts(t *testing.T) {
 				}
 				s.journal.NewEpoch()
 				s.write(edge.Events, 3)
-				wait(time.Second)
+				wait(5 * time.Minute)
+				if len(s.conflicts) != 1 {
+					t.Errorf("conflicts go on in the new epoch: %q", s.conflicts)
+				}
 				all := s.journal.All(edge.Events)
 				if got, want := s.cloud.Applied(edge.Events), append(before, all[len(all)-3:]...); !slices.Equal(got, want) {
 					t.Errorf("%d applied, want the old %d and the new epoch's 3", len(got), len(before))
@@ -518,6 +521,31 @@ func TestEpochsInOrder(t *testing.T) {
 		}
 		if st := s.Status(); !st.UnsyncedSince.IsZero() || st.Reason != "" {
 			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// Part of an epoch whose end was lost by damage may have been applied: that is no conflict.
+func TestTheCloudHasMoreOfAnOldEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, nil)
+		defer s.link.Close()
+		stop := s.run()
+		s.write(edge.Events, 20)
+		synctest.Wait()
+		stop()
+		before := s.cloud.Applied(edge.Events)
+		s.journal.Truncate(edge.Events, 15)
+		s.journal.Damage()
+		s.write(edge.Events, 5)
+		defer s.run()()
+		wait(time.Minute)
+		all := s.journal.All(edge.Events)
+		if got, want := s.cloud.Applied(edge.Events), append(before, all[len(all)-5:]...); !slices.Equal(got, want) {
+			t.Errorf("%d applied, want %d", len(got), len(want))
+		}
+		if len(s.conflicts) > 0 {
+			t.Errorf("conflicts %q", s.conflicts)
 		}
 	})
 }

@@ -33,12 +33,11 @@ type Journal interface {
 	// Head is the newest record of a lane in the present epoch; Seq is 0 when there is none.
 	Head(lane edge.Lane) wire.Mark
 	// Read returns the records directly after a record, of its epoch or, at the end of that, of
-	// the next one: as many as fit into maxBytes with a newline between them, but at least one.
+	// the next one (of the oldest one, after the zero Mark): as many as fit into maxBytes with a newline between them, but at least one.
 	// Records is empty when there are none. First lies behind a gap when records are gone; Lost
 	// is ignored.
 	Read(lane edge.Lane, after wire.Mark, maxBytes int) (wire.Batch, error)
-	// Mark is what Release was told last. Where the journal has given up what the lane had not
-	// sent, it is the start of the present epoch.
+	// Mark is what Release was told last, the zero Mark when nothing.
 	Mark(lane edge.Lane) wire.Mark
 	// Release says that the cloud has applied the lane up to m: records up to m may be deleted.
 	// It need not be durable. m may lie before the last one: the cloud has gone back, and what

@@ -21,8 +21,9 @@ type Journal struct {
 
 // era is an epoch's records.
 type era struct {
-	epoch string
-	lanes map[edge.Lane]*records
+	epoch   string
+	givenUp bool // what was not sent cannot be sent any more
+	lanes   map[edge.Lane]*records
 }
 
 type records struct {
@@ -44,10 +45,10 @@ func NewJournal() *Journal {
 func (j *Journal) NewEpoch() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.addEra()
-	for _, name := range edge.Lanes {
-		j.marks[name] = wire.Mark{Epoch: j.present().epoch}
+	for i := range j.eras {
+		j.eras[i].givenUp = true
 	}
+	j.addEra()
 }
 
 // Damage begins an epoch with empty lanes; what was not sent still can be.
@@ -147,7 +148,7 @@ func (j *Journal) Head(name edge.Lane) wire.Mark {
 func (j *Journal) Read(name edge.Lane, after wire.Mark, maxBytes int) (wire.Batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	started := false
+	started := after == wire.Mark{}
 	for _, e := range j.eras {
 		l, at := e.lanes[name], 0
 		if e.epoch == after.Epoch {
@@ -156,7 +157,7 @@ func (j *Journal) Read(name edge.Lane, after wire.Mark, maxBytes int) (wire.Batc
 		for at < len(l.all) && l.all[at] == nil {
 			at++
 		}
-		if started && at < len(l.all) {
+		if started && !e.givenUp && at < len(l.all) {
 			b := wire.Batch{Epoch: e.epoch, Lane: name, First: uint64(at) + 1, CRC: l.crc(at)}
 			b.Records = fit(l.all[at:], maxBytes)
 			return b, nil
