@@ -194,6 +194,10 @@ func (e *Engine) commit(batch []*request) error {
 		}
 	}
 	err := e.step(now, batch, replies)
+	if answerBeforeCommit && err == nil {
+		answer(batch, replies)
+		batch = nil
+	}
 	if err == nil {
 		err = e.write()
 	}
@@ -204,10 +208,14 @@ func (e *Engine) commit(batch []*request) error {
 		return err
 	}
 	e.show() // first: whoever has the answer can see the effect
+	answer(batch, replies)
+	return nil
+}
+
+func answer(batch []*request, replies []reply) {
 	for i, r := range batch {
 		r.reply <- replies[i]
 	}
-	return nil
 }
 
 // step feeds the core and lays the drafts of the commit's records out.

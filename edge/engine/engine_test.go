@@ -228,7 +228,9 @@ func TestOverCapacityIsRaisedDeliveredAndAcknowledged(t *testing.T) {
 	}
 	b.clock.advance(3 * time.Minute)
 	s := b.settle()
-	i := slices.IndexFunc(s.Alerts, func(a edge.Alert) bool { return a.Rule == alerts.OverCapacity && a.Subject == "lobby" && a.State == edge.StateFiring })
+	i := slices.IndexFunc(s.Alerts, func(a edge.Alert) bool {
+		return a.Rule == alerts.OverCapacity && a.Subject == "lobby" && a.State == edge.StateFiring
+	})
 	if i < 0 {
 		t.Fatalf("alerts %+v, lobby %+v: want over-capacity firing", s.Alerts, space(s, "lobby"))
 	}

@@ -56,6 +56,11 @@ func (e *Engine) DriverChanged(ctx context.Context, d DriverStatus) error {
 	return e.tell(ctx, TypeDriver, d.ID, d)
 }
 
+// DeclareLost counts records that will never be in the cloud.
+func (e *Engine) DeclareLost(ctx context.Context, l Lost) error {
+	return e.tell(ctx, TypeLost, string(l.Lane), l)
+}
+
 // NewEpoch begins a new epoch of the journal, because the cloud refuses the present one's
 // chain. What the old one holds and the cloud has not confirmed is declared.
 func (e *Engine) NewEpoch(ctx context.Context, reason string) error {

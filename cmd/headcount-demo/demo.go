@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/creack/pty"
+
+	"github.com/headcount-hub/headcount/cloud/tier"
+	"github.com/headcount-hub/headcount/drivers/sim"
+	"github.com/headcount-hub/headcount/edge/config"
+	"github.com/headcount-hub/headcount/edge/hub"
+)
+
+type options struct {
+	speed             float64
+	seed              uint64
+	dir               string
+	http, cloud, mqtt string
+	log               *slog.Logger
+}
+
+// demo is the running whole.
+type demo struct {
+	opts     options
+	dir      string
+	own      bool // dir is temporary
+	tier     *tier.Tier
+	relay    *relay
+	building *sim.Building
+	runner   *sim.Runner
+	master   *os.File // the sensors' end of the serial line
+	ptyName  string
+	cfg      *config.Config
+	hub      atomic.Pointer[hub.Hub]
+	restart  chan struct{} // size 1: the hub is to be killed and started again
+	wg       sync.WaitGroup
+	fatal    chan error // size 1: why the demo cannot go on
+}
+
+const org = "demo"
+
+// start starts the cloud, then the hub, then the building. What was started ends with wait, or
+// here when something fails.
+func start(ctx context.Context, o options) (_ *demo, err error) {
+	d := &demo{opts: o, dir: o.dir, restart: make(chan struct{}, 1), fatal: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if d.dir == "" {
+		if d.dir, err = os.MkdirTemp("", "headcount-demo-"); err != nil {
+			return nil, err
+		}
+		d.own = true
+	}
+	if d.dir, err = filepath.Abs(d.dir); err != nil {
+		return nil, err
+	}
+	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed}); err != nil {
+		return nil, err
+	}
+	if err := d.startCloud(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.configure(); err != nil {
+		return nil, err
+	}
+	h, err := d.openHub()
+	if err != nil {
+		return nil, err
+	}
+	d.wg.Go(func() { d.keepHub(ctx, h) })
+	d.runner = sim.NewRunner(d.building, sim.Transports{MQTTURL: d.mqttURL(), HTTPURL: d.hubURL(), Serial: d.master, Log: o.log})
+	d.wg.Go(func() {
+		if err := d.runner.Run(ctx); err != nil && ctx.Err() == nil {
+			d.fail(fmt.Errorf("simulated building: %w", err))
+		}
+	})
+	return d, nil
+}
+
+func (d *demo) startCloud(ctx context.Context) error {
+	var err error
+	d.tier, err = tier.Start(ctx, tier.Config{
+		Data: filepath.Join(d.dir, "cloud"), HTTP: tier.HTTP{Listen: free(d.opts.cloud)}, NATS: tier.NATS{Listen: "127.0.0.1:0"},
+		Organisations: []tier.Organisation{{ID: org}}, Version: version, Log: d.opts.log,
+	})
+	if err != nil {
+		return fmt.Errorf("start the cloud: %w", err)
+	}
+	nats, err := url.Parse(d.tier.NATSURL())
+	if err != nil {
+		return err
+	}
+	d.relay, err = newRelay(nats.Host)
+	return err
+}
+
+// configure writes the hub's configuration as an operator would, and loads it.
+func (d *demo) configure() error {
+	slave, err := d.openPTY()
+	if err != nil {
+		return err
+	}
+	creds, err := d.tier.Enrol(org, sim.SiteID)
+	if err != nil {
+		return err
+	}
+	credsFile := filepath.Join(d.dir, "site.creds")
+	if err := os.WriteFile(credsFile, creds, 0o600); err != nil {
+		return err
+	}
+	site := d.building.Site()
+	doc := map[string]any{
+		"site":   map[string]any{"id": site.ID, "name": site.Name, "timezone": site.Timezone},
+		"spaces": site.Spaces, "doors": site.Doors, "sensors": site.Sensors,
+		"inputs": []any{
+			map[string]any{"driver": "broker", "listen": free(d.opts.mqtt)},
+			map[string]any{"driver": "httppush"},
+			map[string]any{"driver": "lines", "port": slave, "ack": true},
+		},
+		"uplink":  map[string]any{"url": "nats://" + d.relay.addr(), "credentials_file": credsFile},
+		"storage": map[string]any{"dir": filepath.Join(d.dir, "hub")},
+		"http":    map[string]any{"listen": free(d.opts.http)},
+	}
+	b, err := json.MarshalIndent(doc, "", "  ") // JSON is YAML
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.dir, "headcount.yaml")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return err
+	}
+	d.cfg, err = config.Load(path, hub.ConfigOptions(nil, ""))
+	return err
+}
+
+// openPTY makes the serial line: the hub opens the name, the sensors write to the master.
+func (d *demo) openPTY() (name string, err error) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return "", fmt.Errorf("make a serial line: %w", err)
+	}
+	d.master, d.ptyName = master, slave.Name()
+	return d.ptyName, nil // the slave stays open, so that the line outlives a restart of the hub
+}
+
+func (d *demo) openHub() (*hub.Hub, error) {
+	h, err := hub.Open(hub.Options{Config: d.cfg, Version: version, Log: d.opts.log, Routes: d.routes()})
+	if err != nil {
+		return nil, fmt.Errorf("start the hub: %w", err)
+	}
+	d.hub.Store(h)
+	return h, nil
+}
+
+// keepHub runs the hub, and another one on the same store after each kill, until ctx ends.
+func (d *demo) keepHub(ctx context.Context, h *hub.Hub) {
+	for {
+		run, kill := context.WithCancel(ctx)
+		done := make(chan error, 1) // the end of Run, once
+		go func() { done <- h.Run(run) }()
+		select {
+		case err := <-done:
+			kill()
+			if ctx.Err() == nil {
+				d.fail(fmt.Errorf("the hub ended: %w", err))
+			}
+			return
+		case <-d.restart:
+		}
+		kill()
+		<-done
+		d.hub.Store(nil)
+		var err error
+		if h, err = d.openHub(); err != nil {
+			d.fail(err)
+			return
+		}
+	}
+}
+
+func (d *demo) restartHub() {
+	select {
+	case d.restart <- struct{}{}:
+	default:
+	}
+}
+
+func (d *demo) fail(err error) {
+	select {
+	case d.fatal <- err:
+	default:
+	}
+}
+
+// wait lasts until ctx ends or something fails, and ends everything.
+func (d *demo) wait(ctx context.Context) (err error) {
+	select {
+	case <-ctx.Done():
+	case err = <-d.fatal:
+	case err = <-d.tier.Failed():
+	}
+	if err == nil {
+		d.wg.Wait()
+	}
+	d.close()
+	return err
+}
+
+func (d *demo) close() {
+	if d.relay != nil {
+		d.relay.close()
+	}
+	if d.tier != nil {
+		d.tier.Close()
+	}
+	if d.master != nil {
+		d.master.Close()
+	}
+	if d.own {
+		os.RemoveAll(d.dir)
+	}
+}
+
+func (d *demo) hubURL() string { return "http://" + d.cfg.HTTP.Listen }
+
+func (d *demo) mqttURL() string {
+	var o struct{ Listen string }
+	_ = json.Unmarshal(d.cfg.Inputs[0].Options, &o) // was checked by the driver
+	return "tcp://" + o.Listen
+}
+
+// free returns the address if nobody listens there, else one with a free port.
+func free(addr string) string {
+	for _, a := range []string{addr, "127.0.0.1:0"} {
+		if ln, err := net.Listen("tcp", a); err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	return addr
+}

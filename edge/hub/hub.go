@@ -1,0 +1,298 @@
+// Package hub composes a site out of its configuration: journal, engine, drivers, uplink,
+// delivery, API. It is the hub's composition root, the one place that sees them all.
+//
+// Open checks and builds everything and takes the store; Run starts it sink first and stops it
+// source first, so that nothing is taken in that could not be stored.
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/headcount-hub/headcount/drivers"
+	"github.com/headcount-hub/headcount/drivers/catalog"
+	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/alerts"
+	"github.com/headcount-hub/headcount/edge/api"
+	"github.com/headcount-hub/headcount/edge/clock"
+	"github.com/headcount-hub/headcount/edge/config"
+	"github.com/headcount-hub/headcount/edge/deliver"
+	"github.com/headcount-hub/headcount/edge/engine"
+	"github.com/headcount-hub/headcount/edge/journal"
+	"github.com/headcount-hub/headcount/edge/live"
+	"github.com/headcount-hub/headcount/edge/web"
+)
+
+// Options of a hub.
+type Options struct {
+	Config  *config.Config
+	Version string
+	Log     *slog.Logger
+	Routes  map[string]http.Handler // further routes on the hub's port, for the demo
+}
+
+// Hub is one site.
+type Hub struct {
+	opts    Options
+	cfg     *config.Config
+	log     *slog.Logger
+	clock   *clock.Clock
+	journal *journal.Journal
+	engine  *engine.Engine
+	api     *api.API
+	inputs  []*input
+	actions *deliver.Runner
+	uplink  *link
+	boot    string
+	started time.Time
+	state   atomic.Value // api.Starting, Running, Stopping
+	ln      net.Listener
+	rate    rate
+}
+
+// ConfigOptions are what the hub's parts have to say about a configuration: which drivers there
+// are and what options they take, and whether alert conditions compile.
+func ConfigOptions(env []string, dir string) config.Options {
+	var builtin []string
+	for _, r := range alerts.Builtin() {
+		builtin = append(builtin, r.Name)
+	}
+	return config.Options{
+		Env: env, Dir: dir, Builtin: builtin,
+		CheckInput: func(name string, options json.RawMessage) error {
+			_, err := catalog.All().New(name, drivers.Config{ID: name, Options: options}, slog.New(slog.DiscardHandler))
+			return err
+		},
+		CheckAlert: func(a config.Alert) error { return alerts.Check(merged(rule(a))) },
+	}
+}
+
+func rule(a config.Alert) alerts.Rule {
+	return alerts.Rule{
+		Name: a.Name, ForEach: a.ForEach, When: a.When, Clear: a.Clear, For: a.For, KeepFor: a.KeepFor,
+		Severity: a.Severity, Actions: a.Actions, Message: a.Message, Disabled: a.Disabled,
+	}
+}
+
+// merged is the user's rule with what it inherits from a built-in one of its name.
+func merged(r alerts.Rule) alerts.Rule {
+	for _, m := range alerts.Merge(alerts.Builtin(), []alerts.Rule{r}) {
+		if m.Name == r.Name {
+			return m
+		}
+	}
+	return r
+}
+
+// Open builds the site and takes its store and its HTTP port. An error leaves nothing behind.
+func Open(o Options) (_ *Hub, err error) {
+	h := &Hub{opts: o, cfg: o.Config, log: o.Log, boot: token(8)}
+	h.state.Store(api.Starting)
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	if err := h.buildInputs(); err != nil {
+		return nil, err
+	}
+	if err := h.openStore(); err != nil {
+		return nil, err
+	}
+	for _, in := range h.inputs {
+		in.engine = h.engine
+	}
+	if err := h.buildActions(); err != nil {
+		return nil, err
+	}
+	if err := h.buildUplink(); err != nil {
+		return nil, err
+	}
+	if err := h.buildAPI(); err != nil {
+		return nil, err
+	}
+	if h.ln, err = net.Listen("tcp", h.cfg.HTTP.Listen); err != nil {
+		return nil, fmt.Errorf("http.listen %s: %w; stop whoever has the port, or choose another", h.cfg.HTTP.Listen, err)
+	}
+	if h.ln, err = secure(h.ln, h.cfg.HTTP); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// buildInputs makes every driver. It does no I/O.
+func (h *Hub) buildInputs() error {
+	known := catalog.All()
+	var errs []error
+	for _, in := range h.cfg.Inputs {
+		d, err := known.New(in.Driver, drivers.Config{
+			ID: in.ID, Options: in.Options, Sensors: h.cfg.Site.Sensors, StateDir: stateDir(h.cfg.Storage.Dir, in.ID),
+		}, h.log)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", in.Pos, err))
+			continue
+		}
+		h.inputs = append(h.inputs, newInput(in.ID, in.Driver, d, h.log))
+	}
+	return errors.Join(errs...)
+}
+
+// openStore opens the journal and rebuilds the engine's state from it.
+func (h *Hub) openStore() error {
+	var err error
+	h.journal, err = journal.Open(journal.Options{
+		Dir: journalDir(h.cfg.Storage.Dir), Source: h.cfg.Site.ID,
+		History: h.cfg.Storage.History, MaxSize: h.cfg.Storage.MaxSize, Log: h.log,
+	})
+	if err != nil {
+		return err
+	}
+	_, newest := h.journal.LastCommit()
+	h.clock = clock.New(newest)
+	h.started = h.clock.Now()
+	var rules []alerts.Rule
+	for _, a := range h.cfg.Alerts {
+		rules = append(rules, rule(a))
+	}
+	setup := engine.Setup{Hash: h.cfg.Hash, Site: h.cfg.Site, Rules: alerts.Merge(alerts.Builtin(), rules)}
+	h.engine, err = engine.Open(engine.Options{
+		Journal: h.journal, Setup: setup, Now: h.clock.Now, Budget: h.budget(), Log: h.log,
+		Boot: engine.Boot{ID: h.boot, Version: h.opts.Version, Clock: string(h.clock.State())},
+	})
+	return err
+}
+
+// budget is the flash-wear budget, if the store lies on a card or one is configured.
+func (h *Hub) budget() *engine.Budget {
+	perDay, auto := h.cfg.Storage.WearBytes()
+	if auto && onCard(h.cfg.Storage.Dir) {
+		perDay = cardBudget
+	}
+	if perDay <= 0 {
+		return nil
+	}
+	h.log.Info("the store has a flash-wear budget", "bytes_per_day", perDay)
+	return engine.NewBudget(perDay)
+}
+
+func (h *Hub) buildAPI() error {
+	routes := map[string]http.Handler{}
+	add := func(more map[string]http.Handler) error {
+		for pattern, handler := range more {
+			if routes[pattern] != nil {
+				return fmt.Errorf("two inputs serve %s; remove one of them", pattern)
+			}
+			routes[pattern] = handler
+		}
+		return nil
+	}
+	if err := add(h.opts.Routes); err != nil {
+		return err
+	}
+	for _, in := range h.inputs {
+		if m, ok := in.driver.(drivers.Mounter); ok {
+			if err := add(m.Routes()); err != nil {
+				return err
+			}
+		}
+	}
+	var tokens []api.Token
+	var err error
+	if f := h.cfg.HTTP.TokenFile; f != "" {
+		if tokens, err = api.LoadTokens(f); err != nil {
+			return fmt.Errorf("http.token_file: %w", err)
+		}
+	}
+	h.api, err = api.New(api.Options{
+		Site: h.engine, History: history{h.journal}, Status: h, Web: web.Handler(), Routes: routes,
+		Tokens: tokens, Clients: live.NewClients(0), Log: h.log,
+	})
+	return err
+}
+
+// Run runs the site until ctx ends or a commit fails, and closes it.
+func (h *Hub) Run(ctx context.Context) error {
+	defer h.close()
+	// Each stage outlives those after it: the engine is the first to start and the last to stop.
+	var engineDone, senders, sources sync.WaitGroup
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	sendCtx, stopSenders := context.WithCancel(context.WithoutCancel(ctx))
+	sourceCtx, stopSources := context.WithCancel(ctx)
+	defer func() { stopSources(); stopSenders(); stopEngine() }()
+
+	var failure error
+	engineDone.Go(func() {
+		failure = h.engine.Run(engineCtx)
+		stopSources()
+	})
+	senders.Go(func() { _ = h.actions.Run(sendCtx) }) // ends with ctx only
+	if h.uplink != nil {
+		senders.Go(func() { h.uplink.run(sendCtx) })
+	}
+	senders.Go(func() { watchdog(sendCtx, h.engine.Ping) })
+	for _, in := range h.inputs {
+		sources.Go(func() { in.run(sourceCtx) })
+	}
+	var serveErr error
+	sources.Go(func() {
+		if serveErr = h.api.Serve(sourceCtx, h.ln); serveErr != nil {
+			stopSources()
+		}
+	})
+	h.state.Store(api.Running)
+	notify("READY=1\nSTATUS=serving " + h.Address())
+	h.log.Info("hub is serving", "site", h.cfg.Site.ID, "http", h.Address(), "inputs", len(h.inputs), "version", h.opts.Version)
+
+	<-sourceCtx.Done()
+	h.state.Store(api.Stopping)
+	notify("STOPPING=1")
+	sources.Wait()
+	stopSenders()
+	senders.Wait()
+	stopEngine()
+	engineDone.Wait()
+	return errors.Join(failure, serveErr)
+}
+
+// close gives the store and the port back.
+func (h *Hub) close() {
+	if h.ln != nil {
+		h.ln.Close()
+	}
+	if h.uplink != nil {
+		h.uplink.close()
+	}
+	if h.journal != nil {
+		if err := h.journal.Close(); err != nil {
+			h.log.Error("close the journal", "err", err)
+		}
+	}
+}
+
+// Address is the URL of the hub's page.
+func (h *Hub) Address() string {
+	scheme := "http"
+	if h.cfg.HTTP.TLSCertFile != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + h.ln.Addr().String()
+}
+
+// Snapshot is the site's present state.
+func (h *Hub) Snapshot() *edge.Snapshot { return h.engine.Snapshot() }
+
+func token(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

@@ -1,0 +1,131 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/headcount-hub/headcount/drivers"
+	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/engine"
+)
+
+// input is one configured driver and what became of it.
+type input struct {
+	id, name string
+	driver   drivers.Driver
+	engine   *engine.Engine
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	status drivers.Status
+	known  bool
+	news   chan struct{} // size 1: a change that the engine has not been told
+}
+
+// The back-off between runs of a driver that was lost.
+const (
+	retryMin  = time.Second
+	retryMax  = 30 * time.Second
+	steadyRun = time.Minute // a run of this length starts the back-off anew
+)
+
+func newInput(id, name string, d drivers.Driver, log *slog.Logger) *input {
+	return &input{id: id, name: name, driver: d, log: log.With("input", id, "driver", name), news: make(chan struct{}, 1)}
+}
+
+// run keeps the driver running until ctx ends, with a capped and jittered back-off between
+// runs, and tells the engine about its connection.
+func (in *input) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { in.report(ctx) })
+	wait := retryMin
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := in.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > steadyRun {
+			wait = retryMin
+		}
+		if err == nil {
+			err = errors.New("the driver ended by itself")
+		}
+		in.Status(drivers.Status{Detail: err.Error()})
+		in.log.Warn("driver is down; it is started again", "err", err, "in", wait.Round(time.Millisecond))
+		pause(ctx, wait/2+rand.N(wait/2+1))
+		wait = min(2*wait, retryMax)
+	}
+}
+
+// once runs the driver; a panic in it is an error of it, not the end of the hub.
+func (in *input) once(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("driver panicked: %v", p)
+		}
+	}()
+	return in.driver.Run(ctx, in)
+}
+
+// report hands changes of the connection to the engine. Only the newest matters.
+func (in *input) report(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-in.news:
+		}
+		in.mu.Lock()
+		s := in.status
+		in.mu.Unlock()
+		if err := in.engine.DriverChanged(ctx, engine.DriverStatus{ID: in.id, Driver: in.name, Up: s.Up, Detail: s.Detail}); err != nil {
+			return
+		}
+	}
+}
+
+// Put is drivers.Sink.
+func (in *input) Put(ctx context.Context, rs ...edge.Reading) ([]edge.Outcome, error) {
+	return in.engine.Put(ctx, rs...)
+}
+
+// Reject is drivers.Sink.
+func (in *input) Reject(ctx context.Context, r edge.Rejection) error {
+	if r.Driver == "" {
+		r.Driver = in.name
+	}
+	return in.engine.Reject(ctx, r)
+}
+
+// Status is drivers.Sink.
+func (in *input) Status(s drivers.Status) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.known && in.status == s {
+		return
+	}
+	if s.Up && (!in.known || !in.status.Up) {
+		in.log.Info("driver is up", "detail", s.Detail)
+	}
+	in.status, in.known = s, true
+	select {
+	case in.news <- struct{}{}:
+	default:
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,51 @@
+package hub
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/headcount-hub/headcount/edge/engine"
+	"github.com/headcount-hub/headcount/edge/journal"
+)
+
+// Store is the store of a hub that is stopped, opened for the operator's tools.
+type Store struct{ j *journal.Journal }
+
+// OpenStore opens the store under a hub's state directory. It makes none.
+func OpenStore(dir, site string) (*Store, error) {
+	if _, err := os.Stat(journalDir(dir)); err != nil {
+		return nil, fmt.Errorf("there is no store under %s: %w; name the hub's storage.dir with --dir", dir, err)
+	}
+	j, err := journal.Open(journal.Options{Dir: journalDir(dir), Source: site, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	return &Store{j}, nil
+}
+
+// Close gives the store back.
+func (s *Store) Close() error { return s.j.Close() }
+
+// Stats describes the store.
+func (s *Store) Stats() journal.Stats { return s.j.Stats() }
+
+// Verify replays the inputs and compares every output byte; it returns how many it compared.
+func (s *Store) Verify() (int, error) { return engine.Verify(s.j) }
+
+// Export writes every record of the present epoch in commit order, one per line.
+func (s *Store) Export(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	for c, err := range s.j.Commits(0) {
+		if err != nil {
+			return errors.Join(out.Flush(), err)
+		}
+		for _, r := range c.Records {
+			out.Write(append(r.AppendJSON(nil), '\n'))
+		}
+	}
+	return out.Flush()
+}
