@@ -88,3 +88,56 @@ func BenchmarkBareBbolt(b *testing.B) {
 	stats := db.Stats().TxStats
 	b.ReportMetric(float64(stats.GetPageAlloc())/float64(b.N*benchReadings), "B-written/reading")
 }
+
+// BenchmarkSmallCommit measures what a site at rest pays: one reading and, every other time, an
+// event, each in a commit of its own.
+func BenchmarkSmallCommit(b *testing.B) {
+	j, err := journal.Open(journal.Options{Dir: b.TempDir(), Source: "site-1"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close()
+	reading := journal.Draft{Lane: edge.Readings, Input: true, Type: "readings", Data: append(bytes.Repeat([]byte(" "), 128), "[]"...)}
+	change := journal.Draft{Lane: edge.Events, Type: "occupancy.changed", Subject: "room-1", Data: append(bytes.Repeat([]byte(" "), 250), "{}"...)}
+	at, n := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), 0
+	for b.Loop() {
+		at = at.Add(time.Millisecond)
+		ds := []journal.Draft{reading, change}[:1+n%2]
+		if _, err := j.Commit(at, ds, nil); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	b.ReportMetric(float64(j.Stats().BytesWritten)/float64(n), "B-written/commit")
+}
+
+// BenchmarkRead measures the uplink's reading, in batches of 256 KiB.
+func BenchmarkRead(b *testing.B) {
+	j, err := journal.Open(journal.Options{Dir: b.TempDir(), Source: "site-1"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close()
+	ds, at := benchDrafts(), time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	for range 200 {
+		at = at.Add(time.Millisecond)
+		if _, err := j.Commit(at, ds, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	start := journal.Mark{Epoch: j.Epoch()}
+	m, records := start, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := j.Read(edge.Readings, m, 256<<10)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if m.Seq = s.First + uint64(len(s.Records)) - 1; len(s.Records) == 0 {
+			m = start
+		}
+		records += len(s.Records)
+	}
+	perRecord := float64(benchReadings) / float64(len(ds))
+	b.ReportMetric(float64(records)*perRecord/b.Elapsed().Seconds(), "readings/s")
+}

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge"
@@ -234,7 +234,7 @@ func (j *Journal) followUp(end extent, checkpointed bool) {
 	}
 	if len(j.told) > 0 {
 		j.mu.Lock()
-		j.holes = append(j.holes[:len(j.holes):len(j.holes)], j.told...)
+		j.holes = j.openHoles(append(slices.Clone(j.holes), j.told...))
 		j.told = nil
 		j.mu.Unlock()
 	} else if !checkpointed || end.LastAt.Sub(j.anchored) < time.Minute {
@@ -243,125 +243,4 @@ func (j *Journal) followUp(end extent, checkpointed bool) {
 	if err := j.writeAnchor(); err != nil {
 		j.opts.Log.Warn("the journal's high-water mark is not recorded", "err", err)
 	}
-}
-
-// rollIfDue begins a new segment of the same epoch.
-func (j *Journal) rollIfDue() error {
-	j.mu.RLock()
-	bad := j.suspect
-	j.mu.RUnlock()
-	if !j.roll && bad == nil {
-		return nil
-	}
-	old := j.active()
-	h := header{Format: format, Number: old.Number + 1, Source: j.opts.Source, Epoch: old.Epoch, Start: j.end, Ends: old.Ends}
-	h.Start.FirstAt, h.Start.Bytes = time.Time{}, [lanes]int64{}
-	if err := j.begin(h); err != nil {
-		return err
-	}
-	if bad != nil {
-		j.bad = old
-	}
-	return nil
-}
-
-// begin seals the segment being written and goes on in a new one.
-func (j *Journal) begin(h header) error {
-	s, err := createSegment(j.opts.Dir, h)
-	if err != nil {
-		return err
-	}
-	if err := j.openActive(s); err != nil {
-		return err
-	}
-	j.mu.Lock()
-	var old *segment
-	if len(j.segs) > 0 {
-		old = j.active()
-		old.end = j.end
-	}
-	j.segs = append(j.segs[:len(j.segs):len(j.segs)], s)
-	j.end, j.suspect = s.end, nil
-	j.mu.Unlock()
-	j.roll, j.saved = false, [lanes]Mark{}
-	if old != nil {
-		old.writable = false
-		if err := old.close(false); err != nil {
-			return err
-		}
-		j.mu.Lock()
-		old.size = fileSize(old.path)
-		j.mu.Unlock()
-	}
-	return j.writeAnchor()
-}
-
-func (j *Journal) openActive(s *segment) (err error) {
-	size := int(min(j.opts.SegmentSize, 1<<30))
-	s.db, err = openDB(s.path, true, size+size/8, min(max(size/16, pageSize*16), growStep))
-	s.writable = err == nil
-	return err
-}
-
-// checkpointChunk is the size of a checkpoint's pieces: two fill eight pages.
-const checkpointChunk = 16000
-
-// checkpointHead describes the newest checkpoint of a segment.
-type checkpointHead struct {
-	Commit uint64    `json:"commit"`
-	At     time.Time `json:"at"`
-	Size   int       `json:"size"`
-	CRC    uint32    `json:"crc"`
-}
-
-// putCheckpoint replaces the segment's checkpoint.
-func putCheckpoint(tx *bbolt.Tx, end extent, state []byte) error {
-	if tx.Bucket(bucketCheckpoint) != nil {
-		if err := tx.DeleteBucket(bucketCheckpoint); err != nil {
-			return err
-		}
-	}
-	b, err := tx.CreateBucket(bucketCheckpoint)
-	if err != nil {
-		return err
-	}
-	head, err := seal(checkpointHead{end.Commit, end.LastAt, len(state), crc32.Checksum(state, castagnoli)})
-	if err != nil {
-		return err
-	}
-	b.FillPercent = 1
-	if err := b.Put(key(0), head); err != nil {
-		return err
-	}
-	for n := uint64(1); len(state) > 0; n++ {
-		chunk := state[:min(len(state), checkpointChunk)]
-		if err := b.Put(key(n), chunk); err != nil {
-			return err
-		}
-		state = state[len(chunk):]
-	}
-	return nil
-}
-
-// getCheckpoint copies the segment's checkpoint out; its state is nil when there is none.
-func getCheckpoint(tx *bbolt.Tx) (head checkpointHead, state []byte, err error) {
-	b := tx.Bucket(bucketCheckpoint)
-	if b == nil {
-		return head, nil, nil
-	}
-	if err := unseal(b.Get(key(0)), &head); err != nil {
-		return head, nil, fmt.Errorf("checkpoint: %w", err)
-	}
-	state = []byte{}
-	for n := uint64(1); len(state) < head.Size; n++ {
-		chunk := b.Get(key(n))
-		if len(chunk) == 0 {
-			return head, nil, damaged("checkpoint ends after %d of %d bytes", len(state), head.Size)
-		}
-		state = append(state, chunk...)
-	}
-	if crc32.Checksum(state, castagnoli) != head.CRC || len(state) != head.Size {
-		return head, nil, damaged("checkpoint: checksum does not match")
-	}
-	return head, state, nil
 }

@@ -319,3 +319,33 @@ func TestOpenRefusesANewerFormat(t *testing.T) {
 		}
 	})
 }
+
+// The cloud may be further in an old epoch than what is left of it here: that is no conflict.
+func TestMarkBeyondALostTailReleasesTheEpoch(t *testing.T) {
+	s := openStore(t, journal.Options{SegmentSize: 64 << 10})
+	c := newCloud(t)
+	s.fill(40)
+	if err := c.drain(s.j); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	files := segments(t, s.opts.Dir)
+	edit(t, files[len(files)-1], func([]byte) []byte { return nil })
+	os.Remove(filepath.Join(s.opts.Dir, "epoch")) // and with it the marks
+	s.open()
+	for l, m := range c.last {
+		if err := s.j.Release(l, m); err != nil {
+			t.Errorf("Release of what the cloud has: %v", err)
+		}
+	}
+	s.fill(3)
+	if err := c.drain(s.j); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.account(c); n != 0 {
+		t.Errorf("%d records are missing, the cloud had all", n)
+	}
+	if st := s.j.Stats(); st.Events.Pending+st.Readings.Pending != 0 {
+		t.Errorf("pending are %+v %+v, want none", st.Events, st.Readings)
+	}
+}

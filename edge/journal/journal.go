@@ -19,7 +19,7 @@ type Options struct {
 	SegmentAge  time.Duration // engine time after which it is; default 24 h
 	History     time.Duration // how long records are kept after their release; default 30 d, negative = none
 	MaxSize     int64         // bytes of all segments; 0 = no bound. One segment may lie above it
-	ReadOnly    bool          // look at a store that no hub runs on: nothing is made, moved or written. Source may be empty
+	ReadOnly    bool          // look at a store that no hub runs on and change nothing but the lock. Source may be empty
 	Log         *slog.Logger  // default: discarded
 }
 

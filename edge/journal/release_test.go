@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -344,5 +345,62 @@ func TestTrimKeepsWhatTheCloudNeedsAgain(t *testing.T) {
 	s.trim()
 	if n := len(segments(t, s.opts.Dir)); n != 1 {
 		t.Errorf("%d segments are left when the cloud has all again, want 1", n)
+	}
+}
+
+// The uplink, a history reader and status run beside the writer, which rolls and deletes.
+func TestReadersBesideTheWriter(t *testing.T) {
+	s := openStore(t, journal.Options{SegmentSize: 64 << 10, History: -1})
+	c := newCloud(t)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ended := false; ; {
+			ev, rd := s.j.Changed(edge.Events), s.j.Changed(edge.Readings)
+			if err := c.drain(s.j); err != nil {
+				t.Error(err)
+				return
+			}
+			if ended {
+				return
+			}
+			select {
+			case <-ev:
+			case <-rd:
+			case <-done:
+				ended = true
+			}
+		}
+	})
+	wg.Go(func() {
+		for {
+			for _, l := range edge.Lanes {
+				for _, err := range s.j.Scan(l, start, start.Add(time.Hour)) {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+			s.j.Stats()
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
+	for range 40 {
+		s.fill(8)
+		s.trim()
+	}
+	close(done)
+	wg.Wait()
+	if n := s.account(c); n != 0 || len(s.lost) != 0 || len(c.gaps) != 0 {
+		t.Errorf("%d records missing, %v declared, gaps %v", n, s.lost, c.gaps)
+	}
+	s.trim()
+	if n := len(segments(t, s.opts.Dir)); n > 1 {
+		t.Errorf("%d segments are left, and all is released", n)
 	}
 }
