@@ -59,6 +59,7 @@ type Ingest struct {
 	cfg   Config
 	stats Stats
 	now   func() time.Time
+	wake  chan struct{} // size 1: a token that says look for streams
 
 	mu      sync.Mutex // guards failing
 	failing map[string]error
@@ -88,7 +89,15 @@ func New(cfg Config) *Ingest {
 	if cfg.Discover <= 0 {
 		cfg.Discover = 5 * time.Second
 	}
-	return &Ingest{cfg: cfg, now: time.Now, failing: map[string]error{}}
+	return &Ingest{cfg: cfg, now: time.Now, wake: make(chan struct{}, 1), failing: map[string]error{}}
+}
+
+// Look makes Run look for new streams now and not only within Config.Discover.
+func (in *Ingest) Look() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Stats returns the live counters.
@@ -153,6 +162,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-in.wake:
 		}
 	}
 }

@@ -219,7 +219,10 @@ func (t *Tier) NATSURL() string { return t.bus.ClientURL() }
 
 // Enrol registers a site and returns the text of its hub's credentials file. Credentials issued
 // before stay valid.
-func (t *Tier) Enrol(org, site string) ([]byte, error) { return enrol(t.ctx, t.bus, t.db, org, site) }
+func (t *Tier) Enrol(org, site string) ([]byte, error) {
+	defer t.ingest.Look() // the organisation may be new
+	return enrol(t.ctx, t.bus, t.db, org, site)
+}
 
 // Revoke cuts a site's hub off; what it has sent stays.
 func (t *Tier) Revoke(org, site string) error { return t.bus.Revoke(org, site) }
