@@ -26,7 +26,7 @@ import (
 // Options of a building.
 type Options struct {
 	Seed     uint64
-	Start    time.Time     // wall time of the first Step; zero = 2026-01-05 07:00 UTC
+	Start    time.Time     // wall time at which it begins; zero = now, name one for the same run again
 	DayStart time.Duration // what time of day it is for the people at Start; 0 = 07:15
 	Speed    float64       // how many times faster than the wall clock the people live; 0 = 1
 	People   int           // who work there; 0 = 200, at most the places there are (214)
@@ -66,7 +66,10 @@ type traffic struct {
 
 // NewBuilding makes the building as it is at o.Start.
 func NewBuilding(o Options) (*Building, error) {
-	o.Start = cmp.Or(o.Start, time.Date(2026, 1, 5, 7, 0, 0, 0, time.UTC))
+	if o.Start.IsZero() {
+		o.Start = time.Now()
+	}
+	o.Start = edge.Millis(o.Start)
 	o.DayStart, o.Speed, o.People = cmp.Or(o.DayStart, morning), cmp.Or(o.Speed, 1), cmp.Or(o.People, 200)
 	b := &Building{
 		layout: newLayout(), o: o, now: o.Start,

@@ -11,6 +11,9 @@ import (
 
 func building(t testing.TB, o Options) *Building {
 	t.Helper()
+	if o.Start.IsZero() {
+		o.Start = time.Date(2026, 1, 5, 7, 0, 0, 0, time.UTC)
+	}
 	b, err := NewBuilding(o)
 	if err != nil {
 		t.Fatal(err)

@@ -8,12 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -23,7 +23,10 @@ import (
 	"github.com/headcount-hub/headcount/drivers/drivertest"
 	"github.com/headcount-hub/headcount/drivers/httppush"
 	"github.com/headcount-hub/headcount/drivers/lines"
+	"github.com/headcount-hub/headcount/drivers/payload"
+	"github.com/headcount-hub/headcount/drivers/profiles"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/config"
 )
 
 // broker is a real MQTT broker that keeps what is published, and can be restarted.
@@ -268,23 +271,64 @@ func TestGarbledMessagesDoNotStopTheOthers(t *testing.T) {
 	}
 }
 
-func TestConfigIsTheSite(t *testing.T) {
-	b := building(t, Options{})
-	var c struct {
-		Site    edge.Site
-		Spaces  []edge.Space
-		Doors   []edge.Door
-		Sensors []edge.Sensor
-		Inputs  []map[string]any
-	}
-	if err := yaml.Unmarshal(b.ConfigYAML(Addresses{Broker: "127.0.0.1:1883", Serial: "/dev/pts/7"}), &c); err != nil {
+// TestHubUnderstandsWhatSensorsSay decodes every message as the hub's drivers do.
+func TestHubUnderstandsWhatSensorsSay(t *testing.T) {
+	b := building(t, Options{Speed: 20, DayStart: 9 * time.Hour})
+	sensors := b.Site().Sensors
+	topics, err := profiles.NewBindings("broker", nil, sensors)
+	if err != nil {
 		t.Fatal(err)
 	}
-	want := b.Site()
-	if c.Site.ID != want.ID || fmt.Sprint(c.Spaces) != fmt.Sprint(want.Spaces) || fmt.Sprint(c.Doors) != fmt.Sprint(want.Doors) || fmt.Sprint(c.Sensors) != fmt.Sprint(want.Sensors) {
-		t.Errorf("the configuration differs from the site:\n%+v\n%+v", c, want)
+	codec, err := payload.NewLines(payload.LineOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(c.Inputs) != 3 || c.Inputs[2]["port"] != "/dev/pts/7" {
-		t.Errorf("inputs %v", c.Inputs)
+	seen := map[Via]int{}
+	for _, e := range b.Step(b.o.Start.Add(20 * time.Minute)) {
+		in := payload.Input{Body: e.Payload(), Received: e.At}
+		var rs []edge.Reading
+		switch e.Via {
+		case Zigbee, MQTT:
+			in.Topic = e.Topic()
+			var rj *edge.Rejection
+			if rs, rj = topics.Take(in); rj != nil {
+				t.Fatalf("%s: %s is rejected: %+v", in.Topic, in.Body, rj)
+			}
+		case Serial:
+			obs, err := codec.DecodeLine(in)
+			if err != nil {
+				t.Fatalf("%s: %v", in.Body, err)
+			}
+			rs = payload.Group("", obs, e.At)
+		default:
+			continue // of those TestEverythingArrives asks the driver
+		}
+		seen[e.Via]++
+		if len(rs) == 0 || rs[0].Device != e.Device || (e.Via != Serial && !rs[0].At.Equal(e.At)) || (e.Via != Zigbee && rs[0].Seq != fmt.Sprint(e.Seq)) {
+			t.Fatalf("%s %s is understood as %+v, want device %s, time %v and number %d", e.Via, in.Body, rs, e.Device, e.At, e.Seq)
+		}
+		for _, v := range e.Values {
+			if !slices.Contains(rs[0].Values, v) {
+				t.Fatalf("%s %s is understood as %+v, want %+v in it", e.Via, in.Body, rs[0].Values, v)
+			}
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("messages %v, want some by every transport", seen)
+	}
+}
+
+func TestConfigIsTheSite(t *testing.T) {
+	b := building(t, Options{})
+	c, err := config.Parse("headcount.yaml", b.ConfigYAML(Addresses{Broker: "127.0.0.1:1883", Serial: "/dev/pts/7"}), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := c.Site, b.Site()
+	if got.ID != want.ID || fmt.Sprint(got.Spaces) != fmt.Sprint(want.Spaces) || fmt.Sprint(got.Doors) != fmt.Sprint(want.Doors) || fmt.Sprint(got.Sensors) != fmt.Sprint(want.Sensors) {
+		t.Errorf("the configuration differs from the site:\n%+v\n%+v", got, want)
+	}
+	if len(c.Inputs) != 3 {
+		t.Errorf("inputs %+v, want three", c.Inputs)
 	}
 }
