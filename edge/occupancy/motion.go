@@ -173,6 +173,7 @@ func (s *motion) observeOff(t int64, p *params, d *detection) [classes]float64 {
 		s.acc = t
 	}
 	if !was {
+		s.sendsOff = true
 		return flat
 	}
 	l := s.endOfMotion(t, p, d)
