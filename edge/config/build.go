@@ -104,14 +104,25 @@ func (b *builder) withFiles(n *node) *node {
 	return &c
 }
 
-var quoted = regexp.MustCompile(`"([^"]+)"|\.([a-z0-9_]+) of type`)
+var (
+	quoted = regexp.MustCompile(`"([^"]+)"|\.([a-z0-9_]+) of type`)
+	words  = regexp.MustCompile(`[a-z0-9_]+`)
+)
 
-// blame reports a driver's error at the option that it quotes, else at the input.
+// blame reports a driver's error at the option that it quotes or names, else at the input.
 func (b *builder) blame(n *node, path string, err error) {
 	for _, q := range quoted.FindAllStringSubmatch(err.Error(), -1) {
 		for _, m := range n.members {
 			if m.key == q[1] || m.key == q[2] {
 				b.ps.addAt(m.keyPos, join(path, m.key), "", "%v", err)
+				return
+			}
+		}
+	}
+	for _, word := range words.FindAllString(err.Error(), -1) {
+		for _, m := range n.members {
+			if m.key == word && m.key != "driver" && m.key != "id" {
+				b.ps.add(m.value, join(path, m.key), "", "%v", err)
 				return
 			}
 		}

@@ -162,20 +162,21 @@ func TestTheHashIsOfWhatItMeans(t *testing.T) {
 
 func TestWhatIsNotAConfiguration(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                               "f.yaml:1:1: site: is missing",
-		"# nothing\n":                    "site: is missing",
-		"hello":                          "must be a map of keys",
-		"[1]":                            "must be a map of keys",
-		"site: {id: s}\n---\nsite: 1":    "there is a second document",
-		"site: {id: s":                   "is not YAML",
-		"site: {id: *x}":                 "there is no anchor &x",
-		"site: &a {id: s, name: *a}":     "there is no anchor",
-		"site: {id: !!str s}":            "is not used here",
-		"site:\n  <<: {id: s}":           "<< is not used here",
-		"a: " + strings.Repeat("[", 500): "is nested deeper",
-		strings.Repeat("- ", 500):        "is nested deeper",
-		"\xff\xfe":                       "f.yaml",
-		"site:\n\tid: s":                 "f.yaml:2:",
+		"":                                "f.yaml:1:1: site: is missing",
+		"# nothing\n":                     "site: is missing",
+		"hello":                           "must be a map of keys",
+		"[1]":                             "must be a map of keys",
+		"site: {id: s}\n---\nsite: 1":     "there is a second document",
+		"site: {id: s":                    "is not YAML",
+		"site: {id: *x}":                  "there is no anchor &x",
+		"site: &a {id: s, name: *a}":      "there is no anchor",
+		"site: {id: !!str s}":             "is not used here",
+		"site:\n  <<: {id: s}":            "<< is not used here",
+		"a: " + strings.Repeat("[", 500):  "is nested deeper",
+		strings.Repeat("a:\n", maxKeys+1): "has more than 50000 keys",
+		strings.Repeat("- ", 500):         "is nested deeper",
+		"\xff\xfe":                        "f.yaml",
+		"site:\n\tid: s":                  "f.yaml:2:",
 	} {
 		if got := refused(t, text, Options{}); !strings.Contains(got, want) {
 			t.Errorf("%.40q: got %s, want %q in it", text, got, want)

@@ -23,6 +23,9 @@ func lint() Options {
 			if strings.Contains(string(options), "subscibe") {
 				return errors.New(`unknown option "subscibe"`)
 			}
+			if strings.Contains(string(options), "1884") {
+				return errors.New("input x: driver broker: listen :1884 is reachable from other machines")
+			}
 			return nil
 		},
 		CheckAlert: func(a Alert) error {

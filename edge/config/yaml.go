@@ -17,6 +17,7 @@ const (
 	maxFile  = 2 << 20 // bytes
 	maxDepth = 64      // levels of nesting
 	maxNodes = 500_000 // values, those repeated by aliases included
+	maxKeys  = 50_000  // keys on lines of their own; the parser's time grows with their square
 )
 
 // readYAML turns YAML into a tree. Mistakes go to ps; the result is nil when there is nothing
@@ -35,8 +36,8 @@ func readYAML(ps *problems, name string, data []byte) (root *node) {
 	}()
 	data = []byte(strings.TrimPrefix(string(data), "\ufeff"))
 	tokens := lexer.Tokenize(string(data))
-	if pos, deep := tooDeep(tokens); deep {
-		ps.addAt(Position{File: name, Line: pos.Line, Col: pos.Column}, "", "", "is nested deeper than %d levels", maxDepth)
+	if pos, msg := tooMuch(tokens); pos != nil {
+		ps.addAt(Position{File: name, Line: pos.Line, Col: pos.Column}, "", "", "%s", msg)
 		return nil
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -49,9 +50,10 @@ func readYAML(ps *problems, name string, data []byte) (root *node) {
 	return r.document(file)
 }
 
-// tooDeep finds the token at which flow or block nesting goes beyond maxDepth.
-func tooDeep(tokens token.Tokens) (*token.Position, bool) {
-	flow, indents := 0, []int(nil)
+// tooMuch finds the token at which nesting or the number of keys goes beyond what the parser
+// can take.
+func tooMuch(tokens token.Tokens) (at *token.Position, msg string) {
+	flow, keys, indents := 0, 0, []int(nil)
 	for _, t := range tokens {
 		switch t.Type {
 		case token.MappingStartType, token.SequenceStartType:
@@ -62,16 +64,20 @@ func tooDeep(tokens token.Tokens) (*token.Position, bool) {
 			if flow > 0 {
 				continue
 			}
+			keys++
 			for len(indents) > 0 && indents[len(indents)-1] >= t.Position.Column {
 				indents = indents[:len(indents)-1]
 			}
 			indents = append(indents, t.Position.Column)
 		}
 		if flow > maxDepth || len(indents) > 2*maxDepth {
-			return t.Position, true
+			return t.Position, fmt.Sprintf("is nested deeper than %d levels", maxDepth)
+		}
+		if keys > maxKeys {
+			return t.Position, fmt.Sprintf("has more than %d keys and list elements on lines of their own", maxKeys)
 		}
 	}
-	return nil, false
+	return nil, ""
 }
 
 func syntaxPlace(name string, err error) Position {
