@@ -115,7 +115,8 @@ func contentOf(r *http.Request) (content, *problem) {
 		return other, problemf(http.StatusUnsupportedMediaType, "unknown format", "charset %q: send UTF-8", cs)
 	}
 	switch {
-	case media == "application/json", strings.HasSuffix(media, "+json"), media == "text/plain", media == "text/json":
+	case media == "application/json", strings.HasSuffix(media, "+json"), media == "text/plain", media == "text/json",
+		media == "application/x-www-form-urlencoded": // what curl -d and small devices say of any body
 		return anyJSON, nil
 	case media == "application/x-ndjson", media == "application/ndjson", media == "application/jsonl", media == "application/x-jsonlines":
 		return ndjson, nil

@@ -377,7 +377,7 @@ func TestEncodings(t *testing.T) {
 		"plain named gzip":  {good, "application/json", "gzip", 400},
 		"gzip cut short":    {whole[:len(whole)-9], "application/json", "gzip", 400},
 		"unknown encoding":  {good, "application/json", "br", 415},
-		"form":              {good, "application/x-www-form-urlencoded", "", 415},
+		"multipart form":    {good, "multipart/form-data; boundary=x", "", 415},
 		"malformed type":    {good, "application/", "", 415},
 		"another character": {good, "application/json; charset=utf-16", "", 415},
 	} {
