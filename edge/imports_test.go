@@ -51,9 +51,12 @@ var allowed = map[string]string{
 	"cloud/notify":           "cloud/store edge/deliver",
 	"cloud/socket":           "cloud/store edge/live",
 	"cloud/tier":             "cloud/bus cloud/store cloud/ingest cloud/twin cloud/notify cloud/socket edge/live edge/web edge/deliver sync/wire",
-	"cmd/headcount":          "edge/hub edge/config edge/replay drivers/decode",
+	"systemd":                "",
+	"edge/api/apitest":       "edge/api edge/live",
+	"edge/web/browsertest":   "",
+	"cmd/headcount":          "edge/hub edge/config edge/replay edge/api drivers/decode systemd",
 	"cmd/headcount-cloud":    "cloud/tier",
-	"cmd/headcount-demo":     "edge/hub cloud/tier drivers/sim",
+	"cmd/headcount-demo":     "edge/hub edge/config cloud/tier drivers/sim",
 }
 
 // home says which packages may import an outside library: one on each side.

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/alerts"
 )
 
 // Job is an action to deliver: the event that an alert's channel is to be told. It stays until
@@ -65,11 +67,14 @@ func (c *Core) acknowledge(cmd edge.Command) edge.CommandResult {
 		}
 	}
 	events, err := c.rules.Acknowledge(cmd.Subject, cmd.By, args.Note, c.now)
-	if err != nil {
-		return refused(cmd, "not_found", err.Error())
-	}
-	for _, e := range events {
+	for _, e := range events { // what fell due until now, even when nothing is acknowledged
 		c.follow(e)
+	}
+	switch {
+	case errors.Is(err, alerts.ErrConflict):
+		return refused(cmd, "conflict", err.Error())
+	case err != nil:
+		return refused(cmd, "not_found", err.Error())
 	}
 	return edge.CommandResult{ID: cmd.ID, Applied: true}
 }

@@ -72,6 +72,9 @@ func (c *Core) configure(setup Setup) error {
 	}
 	samples := c.carrySamples(&reg.site)
 	if c.rules != nil {
+		for _, e := range c.rules.Evaluate(c.now, c.facts) { // its state is whole only after that
+			c.follow(e)
+		}
 		state, err := c.rules.MarshalState()
 		if err == nil {
 			err = rules.Restore(state, c.facts)
