@@ -140,7 +140,8 @@ func TestEventsGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
 		s := newSite(t, nil)
-		s.write(edge.Readings, 20000)
+		s.opts.Timing.Batch = 20 << 10
+		s.write(edge.Readings, 5000)
 		s.write(edge.Events, 5000)
 		stop := s.cloud.Listen(func(m wire.Marks) {
 			if m.Events.Seq < 5000 && m.Readings.Seq > 0 {
@@ -163,19 +164,24 @@ func TestEventsGoFirst(t *testing.T) {
 func TestReadingsArePacedOnASlowLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var line sync.Mutex
-		free := time.Now()
+		free, pace := time.Now(), 20*time.Millisecond
 		s := newSite(t, func(what string) uplinktest.Fate {
 			if what != "batch" {
 				return uplinktest.Fate{}
 			}
 			line.Lock()
 			defer line.Unlock()
-			free = later(free, time.Now()).Add(900 * time.Millisecond) // per batch, one after the other
+			free = later(free, time.Now()).Add(pace) // per batch, one after the other
 			return uplinktest.Fate{Delay: time.Until(free)}
 		})
-		s.write(edge.Readings, 100000)
+		s.opts.Timing.Batch = 20 << 10
+		s.write(edge.Readings, 11000)
 		defer s.link.Close()
 		defer s.run()()
+		wait(time.Second) // fast at first
+		line.Lock()
+		pace = 900 * time.Millisecond
+		line.Unlock()
 		wait(20 * time.Second)
 		for range 5 {
 			before := time.Now()
@@ -352,6 +358,79 @@ func TestCloudRestoredFromBackup(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A push that is still on its way from before the cloud was restored must not be believed: the
+// journal would delete what the cloud has lost.
+func TestALatePushIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, nil)
+		defer s.link.Close()
+		defer s.run()()
+		s.write(edge.Events, 10)
+		synctest.Wait()
+		restore := s.cloud.Backup()
+		s.write(edge.Events, 10)
+		synctest.Wait()
+		late := wire.Marks{Events: s.journal.Head(edge.Events)}
+		restore()
+		s.link.Limit(10) // nothing can be sent for now
+		wait(16 * time.Second)
+		s.cloud.Push(late)
+		synctest.Wait()
+		if m := s.Status().Events.Mark; m != 10 {
+			t.Errorf("mark %d, want the cloud's 10", m)
+		}
+		s.link.Limit(0)
+		wait(2 * time.Second)
+		s.complete()
+	})
+}
+
+// An answer that was overtaken by pushes is no sign that the cloud has gone back.
+func TestALateAnswerIsNoStepBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, func(what string) uplinktest.Fate {
+			if what == "reply" {
+				return uplinktest.Fate{Delay: 3 * time.Second}
+			}
+			return uplinktest.Fate{}
+		})
+		defer s.link.Close()
+		defer s.run()()
+		for range 100 {
+			s.write(edge.Events, 1)
+			wait(time.Second)
+		}
+		s.complete()
+		if n := s.cloud.Repeated(); n > 0 {
+			t.Errorf("%d records were sent twice", n)
+		}
+	})
+}
+
+// What was asked on the line before must not hold up the first heartbeat on the new one.
+func TestAsksAtOnceOnANewConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := true
+		s := newSite(t, func(what string) uplinktest.Fate {
+			lose := first && what == "request"
+			first = first && what != "request"
+			return uplinktest.Fate{Lose: lose}
+		})
+		defer s.link.Close()
+		defer s.run()()
+		s.write(edge.Events, 1)
+		wait(time.Second)
+		s.link.Cut("cut")
+		synctest.Wait()
+		s.link.Restore()
+		synctest.Wait()
+		if n := len(s.cloud.Heartbeats()); n != 1 {
+			t.Errorf("%d heartbeats at once on the new connection, want 1", n)
+		}
+		s.complete()
+	})
 }
 
 func TestCloudEmptied(t *testing.T) {
@@ -595,7 +674,8 @@ func TestSnapshotsWhileCatchingUp(t *testing.T) {
 			}
 			return uplinktest.Fate{}
 		})
-		s.write(edge.Events, 100000)
+		s.opts.Timing.Batch = 20 << 10
+		s.write(edge.Events, 8000)
 		defer s.link.Close()
 		defer s.run()()
 		wait(9 * time.Second)

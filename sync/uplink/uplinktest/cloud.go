@@ -203,3 +203,12 @@ func Body(m wire.Marks) []byte {
 	}
 	return b
 }
+
+// Push pushes marks that need not be true.
+func (c *Cloud) Push(m wire.Marks) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, push := range c.push {
+		push(m)
+	}
+}
