@@ -3,6 +3,7 @@ package catalog
 
 import (
 	"github.com/headcount-hub/headcount/drivers"
+	"github.com/headcount-hub/headcount/drivers/broker"
 	"github.com/headcount-hub/headcount/drivers/httppush"
 	"github.com/headcount-hub/headcount/drivers/lines"
 )
@@ -10,6 +11,7 @@ import (
 // All returns every driver by the name that configurations use.
 func All() drivers.Catalog {
 	return drivers.Catalog{
+		broker.Name:   broker.New,
 		httppush.Name: httppush.New,
 		lines.Name:    lines.New,
 	}

@@ -15,12 +15,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/headcount-hub/headcount/drivers"
 	"github.com/headcount-hub/headcount/drivers/catalog"
+	"github.com/headcount-hub/headcount/drivers/profiles"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/alerts"
 	"github.com/headcount-hub/headcount/edge/api"
@@ -164,12 +166,24 @@ func (h *Hub) openStore() error {
 	for _, a := range h.cfg.Alerts {
 		rules = append(rules, rule(a))
 	}
-	setup := engine.Setup{Hash: h.cfg.Hash, Site: h.cfg.Site, Rules: alerts.Merge(alerts.Builtin(), rules)}
+	setup := engine.Setup{Hash: h.cfg.Hash, Site: classed(h.cfg.Site), Rules: alerts.Merge(alerts.Builtin(), rules)}
 	h.engine, err = engine.Open(engine.Options{
 		Journal: h.journal, Setup: setup, Now: h.clock.Now, Budget: h.budget(), Log: h.log,
 		Boot: engine.Boot{ID: h.boot, Version: h.opts.Version, Clock: string(h.clock.State())},
 	})
 	return err
+}
+
+// classed gives every sensor that names only its model the model's class.
+func classed(site edge.Site) edge.Site {
+	site.Sensors = slices.Clone(site.Sensors)
+	for i := range site.Sensors {
+		if s := &site.Sensors[i]; s.Class == "" {
+			p, _ := profiles.Lookup(s.Profile)
+			s.Class = p.Class
+		}
+	}
+	return site
 }
 
 // budget is the flash-wear budget, if the store lies on a card or one is configured.
