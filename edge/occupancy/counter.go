@@ -37,21 +37,26 @@ type window struct {
 // add counts n passages at time t and returns how many were in the window before.
 func (w *window) add(t int64, n int) float64 {
 	bin := t / tickMillis
-	if bin-w.bin >= groupBins {
+	if bin-groupBins >= w.bin {
 		w.count = [groupBins]uint16{}
 		w.bin = bin
 	}
 	for w.bin < bin {
 		w.bin++
-		w.count[w.bin%groupBins] = 0
+		*w.at(w.bin) = 0
 	}
 	sum := 0
 	for _, c := range w.count {
 		sum += int(c)
 	}
-	i := w.bin % groupBins
-	w.count[i] = uint16(min(int(w.count[i])+n, math.MaxUint16))
+	newest := w.at(w.bin)
+	*newest = uint16(min(int(*newest)+n, math.MaxUint16))
 	return float64(sum)
+}
+
+// at is the count of a bin.
+func (w *window) at(bin int64) *uint16 {
+	return &w.count[(bin%groupBins+groupBins)%groupBins]
 }
 
 // verdict is what a new value of a running total means.

@@ -242,18 +242,15 @@ func (r *room) summary() summary { return summarise(r.p) }
 
 func summarise(p []float64) summary {
 	s := summary{count: -1, occupied: 1 - p[0]}
-	sum, mode := 0.0, 0
+	sum := 0.0
 	for n, x := range p {
 		sum += x
 		s.mean += float64(n) * x
 		if s.count < 0 && sum >= .5 {
 			s.count = n
 		}
-		if x > p[mode] {
-			mode = n
-		}
 	}
-	s.low, s.high = interval(p, mode)
+	s.low, s.high = interval(p)
 	s.count = min(max(s.count, s.low), s.high)
 	return s
 }
@@ -261,24 +258,19 @@ func summarise(p []float64) summary {
 // confidence is the probability that the interval of an occupancy holds.
 const confidence = .9
 
-// interval is the shortest range around the mode that has the probability confidence; it is
-// narrower than that of the quantiles, which matters for so few whole numbers.
-func interval(p []float64, mode int) (low, high int) {
-	low, high = mode, mode
-	for sum := p[mode]; sum < confidence && (low > 0 || high < len(p)-1); {
-		below, above := -1.0, -1.0
-		if low > 0 {
-			below = p[low-1]
+// interval is the shortest range that has the probability confidence, of several the likeliest;
+// it is narrower than that of the quantiles, which matters for so few whole numbers.
+func interval(p []float64) (low, high int) {
+	low, high = 0, len(p)-1
+	best, sum, from := 0.0, 0.0, 0
+	for to, x := range p {
+		sum += x
+		for sum-p[from] >= confidence {
+			sum -= p[from]
+			from++
 		}
-		if high < len(p)-1 {
-			above = p[high+1]
-		}
-		if below > above {
-			low--
-			sum += below
-		} else {
-			high++
-			sum += above
+		if width := to - from; sum >= confidence && (width < high-low || width == high-low && sum > best) {
+			low, high, best = from, to, sum
 		}
 	}
 	return low, high

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/headcount-hub/headcount/edge"
 )
@@ -16,6 +15,9 @@ const stateVersion = 1
 
 // errState is the cause of all errors of reading a state.
 var errState = errors.New("occupancy state is damaged or of another version")
+
+// The times, in ms since 1970, that a state can be of: the years 1970 to 2200.
+const earliest, latest = 0, 7_258_118_400_000
 
 // coder writes or reads a state. One function per type serves both directions, so that they
 // cannot differ.
@@ -47,16 +49,21 @@ func Restore(site *edge.Site, state []byte) (*Model, error) {
 	if len(state) == 0 || state[0] != stateVersion {
 		return nil, errState
 	}
-	m, err := New(site, time.UnixMilli(0))
+	var head Model
+	c := &coder{b: state[1:], read: true}
+	spaces, sensors := c.model(&head)
+	if head.now < earliest || head.now > latest {
+		return nil, errState
+	}
+	m, err := New(site, timeOf(head.now))
 	if err != nil {
 		return nil, err
 	}
-	c := &coder{b: state[1:], read: true}
-	spaces, sensors := c.model(m)
-	for range spaces {
+	m.faults = head.faults
+	for i := 0; i < spaces && c.err == nil; i++ {
 		m.restoreSpace(c)
 	}
-	for range sensors {
+	for i := 0; i < sensors && c.err == nil; i++ {
 		m.restoreSensor(c)
 	}
 	if c.err == nil && len(c.b) > 0 {
@@ -64,11 +71,6 @@ func Restore(site *edge.Site, state []byte) (*Model, error) {
 	}
 	if c.err != nil {
 		return nil, fmt.Errorf("restore: %w", c.err)
-	}
-	for i := range m.spaces {
-		if m.spaces[i].pub.at == never {
-			m.spaces[i].pub.since = max(m.spaces[i].pub.since, m.now)
-		}
 	}
 	return m, nil
 }
@@ -98,13 +100,12 @@ func (c *coder) model(m *Model) (spaces, sensors int) {
 	spaces, sensors = len(m.spaces), len(m.sensors)
 	faults := len(m.faults)
 	c.integer(&m.now)
-	c.integer(&m.grid)
 	c.size(&spaces)
 	c.size(&sensors)
 	c.size(&faults)
 	if c.read {
 		m.faults = nil
-		for range faults {
+		for i := 0; i < faults && c.err == nil; i++ {
 			m.faults = append(m.faults, c.fault(Fault{}))
 		}
 		return spaces, sensors
