@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/creack/pty"
 
@@ -48,6 +49,9 @@ type demo struct {
 
 const org = "demo"
 
+// dayStart is what time it is in the building at the start: the first people are coming.
+const dayStart = 7*time.Hour + 50*time.Minute
+
 // start starts the cloud, then the hub, then the building. What was started ends with wait, or
 // here when something fails.
 func start(ctx context.Context, o options) (_ *demo, err error) {
@@ -66,7 +70,7 @@ func start(ctx context.Context, o options) (_ *demo, err error) {
 	if d.dir, err = filepath.Abs(d.dir); err != nil {
 		return nil, err
 	}
-	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed}); err != nil {
+	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed, DayStart: dayStart}); err != nil {
 		return nil, err
 	}
 	if err := d.startCloud(ctx); err != nil {

@@ -33,7 +33,7 @@ func command() *cobra.Command {
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 	}
 	f := cmd.Flags()
-	f.Float64Var(&o.speed, "speed", 1, "how many times faster than the clock the people live")
+	f.Float64Var(&o.speed, "speed", 10, "how many times faster than the clock the people live")
 	f.Uint64Var(&o.seed, "seed", 1, "of the building's people and errors")
 	f.StringVar(&o.dir, "dir", "", "keep the stores here (default: a new temporary directory, removed at the end)")
 	f.StringVar(&o.http, "http", "127.0.0.1:8080", "address of the hub's page; any free port when it is taken")

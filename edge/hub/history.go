@@ -49,32 +49,15 @@ func (h history) Occupancy(ctx context.Context, space string, from, to time.Time
 
 // Events is api.History.
 func (h history) Events(_ context.Context, after uint64, limit int) ([]edge.Record, error) {
-	var out []edge.Record
-	for len(out) < limit && after < h.j.Head(edge.Events).Seq {
-		span, err := h.j.Read(edge.Events, journal.Mark{Epoch: h.j.Epoch(), Seq: after}, eventBytes)
-		if err != nil {
-			return nil, fmt.Errorf("read events after %d: %w", after, err)
-		}
-		if len(span.Records) == 0 {
-			break
-		}
-		if span.First != after+1 && after > 0 {
-			return nil, api.ErrGone
-		}
-		for _, b := range span.Records[:min(len(span.Records), limit-len(out))] {
-			r, err := edge.ParseRecord(b)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, r)
-		}
-		after = out[len(out)-1].Seq
+	records, err := h.j.Records(edge.Events, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read events after %d: %w", after, err)
 	}
-	return out, nil
+	if after > 0 && len(records) > 0 && records[0].Seq != after+1 {
+		return nil, api.ErrGone
+	}
+	return records, nil
 }
-
-// eventBytes bounds one read of events.
-const eventBytes = 256 << 10
 
 // lateness is how long after its event time a reading may have been taken in and still be
 // found by Readings.

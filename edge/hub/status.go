@@ -62,7 +62,7 @@ func (r *rate) sample(now time.Time, s journal.Stats) {
 	if n := len(r.samples); n > 0 && now.Sub(r.samples[n-1].at) < rateEvery {
 		return
 	}
-	r.samples = append(r.samples, rateSample{now, s.BytesWritten})
+	r.samples = append(r.samples, rateSample{now, s.RecordBytes})
 	for len(r.samples) > 2 && now.Sub(r.samples[0].at) > rateWindow {
 		r.samples = r.samples[1:]
 	}
@@ -84,8 +84,7 @@ func (r *rate) horizon(s journal.Stats, maxSize int64) *int64 {
 		return nil
 	}
 	pending := s.Events.PendingBytes + s.Readings.PendingBytes
-	overhead := diskOverhead
-	left := max(0, float64(maxSize)/overhead-float64(pending))
+	left := max(0, float64(maxSize)/diskOverhead-float64(pending))
 	seconds := int64(left / (float64(grown) / span.Seconds()))
 	return &seconds
 }

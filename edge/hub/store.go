@@ -20,7 +20,7 @@ func OpenStore(dir, site string) (*Store, error) {
 	if _, err := os.Stat(journalDir(dir)); err != nil {
 		return nil, fmt.Errorf("there is no store under %s: %w; name the hub's storage.dir with --dir", dir, err)
 	}
-	j, err := journal.Open(journal.Options{Dir: journalDir(dir), Source: site, Log: slog.New(slog.DiscardHandler)})
+	j, err := journal.Open(journal.Options{Dir: journalDir(dir), Source: site, ReadOnly: true, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}

@@ -216,6 +216,9 @@ func (j *Journal) publish(end extent) {
 		j.changed[i] = make(chan struct{})
 	}
 	j.ckptBytes += end.Bytes[readingsLane] - j.end.Bytes[readingsLane]
+	for i := range lanes {
+		j.stats.RecordBytes += end.Bytes[i] - j.end.Bytes[i]
+	}
 	j.end = end
 }
 

@@ -14,6 +14,7 @@ type Stats struct {
 	Oldest       time.Time // engine time of the oldest commit kept; zero = none
 	Commits      uint64    // of this process
 	BytesWritten int64     // to the segments by this process
+	RecordBytes  int64     // of the records committed by this process
 	Events       LaneStats
 	Readings     LaneStats
 	Quarantined  []string // files set aside by this process
