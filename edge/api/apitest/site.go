@@ -292,7 +292,7 @@ func (s *Site) Readings(_ context.Context, sensor string, from, to time.Time, li
 	return out, nil
 }
 
-// SetStatus changes what Status reports.
+// SetStatus changes what Status reports; change must not call the site.
 func (s *Site) SetStatus(change func(*api.Status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
