@@ -105,13 +105,17 @@ func walk(t *testing.T, s *Source, id string, f live.Filter, limit int) (seen []
 func TestEveryEventOnceInOrderWhateverThePage(t *testing.T) {
 	db, s := open(t)
 	var want []string
-	for i := uint64(1); i <= 600; i++ {
+	for i := uint64(1); i <= 600; i += 20 { // more than one page of the source
 		site := "a"
-		if i%3 == 0 {
+		if i/20%3 == 2 {
 			site = "b"
 		}
-		add(t, db, site, event(i, "sensor.status"))
-		want = append(want, fmt.Sprintf("sensor.status@%s-%d", site, i))
+		var run []store.Event
+		for n := i; n < i+20; n++ {
+			run = append(run, event(n, "sensor.status"))
+			want = append(want, fmt.Sprintf("sensor.status@%s-%d", site, n))
+		}
+		add(t, db, site, run...)
 	}
 	for _, limit := range []int{1, 7, 64, 300} {
 		got, _ := walk(t, s, "0", live.Filter{}, limit)
@@ -120,7 +124,7 @@ func TestEveryEventOnceInOrderWhateverThePage(t *testing.T) {
 		}
 	}
 	got, last := walk(t, s, "0", live.Filter{Sites: []string{"b"}}, 10)
-	if len(got) != 200 || got[0] != "sensor.status@b-3" {
+	if len(got) != 200 || got[0] != "sensor.status@b-41" {
 		t.Errorf("site b: %d events from %s", len(got), got[0])
 	}
 	if more, _ := walk(t, s, last, live.Filter{Sites: []string{"b"}}, 10); len(more) != 0 {
