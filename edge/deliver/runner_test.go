@@ -101,6 +101,20 @@ func (c *receiver) calls() string {
 	return strings.Join(c.got, " ")
 }
 
+// when lists the times of the calls.
+func (c *receiver) when() []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.times)
+}
+
+// all lists the results.
+func (q *queue) all() []deliver.Result {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.results)
+}
+
 func job(id string) deliver.Job {
 	return deliver.Job{ID: id, Channel: "hook", Created: time.Now(), Message: deliver.Message{Key: id, Type: "alert.raised"}}
 }
@@ -155,14 +169,14 @@ func TestRetriesWithGrowingPauses(t *testing.T) {
 		_, stop := run(t, q, map[string]deliver.Channel{"hook": c}, deliver.Options{Breaker: 100})
 		defer stop()
 		wait(10 * time.Minute)
-		if got := q.done(); got != "a ok" || q.results[0].Attempts != 5 || q.results[0].Error != errDown.Error() {
-			t.Errorf("results %+v", q.results)
+		if got := q.done(); got != "a ok" || q.all()[0].Attempts != 5 || q.all()[0].Error != errDown.Error() {
+			t.Errorf("results %+v", q.all())
 		}
 		for i, want := range []time.Duration{2, 4, 8, 16} {
-			if i+1 >= len(c.times) {
-				t.Fatalf("%d attempts, want 5", len(c.times))
+			if i+1 >= len(c.when()) {
+				t.Fatalf("%d attempts, want 5", len(c.when()))
 			}
-			pause := c.times[i+1].Sub(c.times[i])
+			pause := c.when()[i+1].Sub(c.when()[i])
 			if want *= time.Second; pause < want*3/4 || pause > want*5/4 {
 				t.Errorf("pause %d was %v, want %v +- 25 %%", i+1, pause, want)
 			}
@@ -182,7 +196,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		_, stop := run(t, q, map[string]deliver.Channel{"hook": c}, deliver.Options{})
 		defer stop()
 		wait(4*time.Minute + 59*time.Second)
-		if n := len(c.times); n != 1 {
+		if n := len(c.when()); n != 1 {
 			t.Errorf("%d attempts before the time the receiver asked for", n)
 		}
 		wait(time.Minute)
@@ -216,15 +230,15 @@ func TestGivesUp(t *testing.T) {
 				_, stop := run(t, q, map[string]deliver.Channel{"hook": c}, tc.opts)
 				defer stop()
 				wait(tc.within)
-				if q.done() != "a failed" || !strings.Contains(q.results[0].Error, tc.want) {
-					t.Fatalf("results %+v, want one failure with %q", q.results, tc.want)
+				if q.done() != "a failed" || !strings.Contains(q.all()[0].Error, tc.want) {
+					t.Fatalf("results %+v, want one failure with %q", q.all(), tc.want)
 				}
-				calls := len(c.times)
+				calls := len(c.when())
 				if calls < tc.calls || tc.calls == 0 && calls > 0 {
 					t.Errorf("%d attempts, want %d", calls, tc.calls)
 				}
 				wait(48 * time.Hour)
-				if len(c.times) != calls {
+				if len(c.when()) != calls {
 					t.Error("it was tried again after it was given up")
 				}
 			})
@@ -295,7 +309,7 @@ func TestBreaker(t *testing.T) {
 		r, stop := run(t, q, map[string]deliver.Channel{"hook": c}, deliver.Options{})
 		defer stop()
 		wait(29 * time.Second)
-		if n := len(c.times); n != 5 {
+		if n := len(c.when()); n != 5 {
 			t.Errorf("%d attempts at a channel that is down, want 5 and then a pause", n)
 		}
 		st := r.Status()
@@ -303,7 +317,7 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("status %+v", st)
 		}
 		wait(time.Hour)
-		if n := len(c.times); n < 10 || n > 20 {
+		if n := len(c.when()); n < 10 || n > 20 {
 			t.Errorf("%d attempts in an hour, want one per pause", n)
 		}
 		mu.Lock()
@@ -323,7 +337,7 @@ func TestBreaker(t *testing.T) {
 func TestResultIsToldUntilStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, c := newQueue(job("a")), newReceiver(nil)
-		q.broken = 3
+		q.broken = 3 // before it runs
 		_, stop := run(t, q, map[string]deliver.Channel{"hook": c}, deliver.Options{})
 		defer stop()
 		wait(10 * time.Second)
@@ -371,8 +385,8 @@ func TestAPanicIsAFailure(t *testing.T) {
 		_, stop := run(t, q, map[string]deliver.Channel{"hook": panics{}}, deliver.Options{})
 		defer stop()
 		synctest.Wait()
-		if q.done() != "a failed" || !strings.Contains(q.results[0].Error, "no such phone") {
-			t.Errorf("results %+v", q.results)
+		if q.done() != "a failed" || !strings.Contains(q.all()[0].Error, "no such phone") {
+			t.Errorf("results %+v", q.all())
 		}
 	})
 }

@@ -146,7 +146,7 @@ func BenchmarkDrain(b *testing.B) {
 func reading(i int) string {
 	var s strings.Builder
 	for k := range 14 {
-		n := i*14 + k
+		n := int64(i*14 + k)
 		fmt.Fprintf(&s, `{sensor:pir-%d,device:zigbee2mqtt/pir_%d,rx:%d,at:%d,values:[[presence,motion-state,%v],[battery_v,state,2.9%d]]},`,
 			n%300, n%300, 1760000000000+n*217, 1760000000000+n*217-n%97, n%3 == 0, n%10)
 	}

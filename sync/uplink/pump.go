@@ -199,14 +199,22 @@ func (p *Pump) giveUpWaiting(now time.Time) {
 	}
 }
 
-// send sends one batch: of events if there is any, else of readings.
+// send sends one batch: of events if there is any, else of readings. While events wait for room
+// readings wait too, as they would be in the way.
 func (p *Pump) send(ctx context.Context, now time.Time) (more bool) {
 	if !p.open || p.conflict != "" || now.Before(p.heldTill) {
 		return false
 	}
 	for _, l := range p.lanes {
-		if head := p.opts.Journal.Head(l.name); l.room() && !l.drained(head) && p.sendOne(ctx, l, head, now) {
-			return true
+		head := p.opts.Journal.Head(l.name)
+		if l.drained(head) {
+			continue
+		}
+		if !l.room() || p.sendOne(ctx, l, head, now) {
+			return l.room()
+		}
+		if !l.drained(head) {
+			return false
 		}
 	}
 	return false
