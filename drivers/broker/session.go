@@ -8,6 +8,7 @@ import (
 	"github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/headcount-hub/headcount/drivers"
 	"github.com/headcount-hub/headcount/drivers/payload"
 	"github.com/headcount-hub/headcount/edge"
 )
@@ -144,48 +145,15 @@ func (c *session) commit(batch []message) error {
 	for i := range batch {
 		n += len(batch[i].readings)
 	}
-	if n > 0 {
-		rs := make([]edge.Reading, 0, n)
-		for i := range batch {
-			rs = append(rs, batch[i].readings...)
-		}
-		if _, err := c.server.out.Put(c.server.ctx, rs...); err != nil {
-			return err
-		}
-	}
-	for _, r := range rejections(batch) {
-		if err := c.server.out.Reject(c.server.ctx, r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rejections joins those of one cause and topic.
-func rejections(batch []message) []edge.Rejection {
-	var all []edge.Rejection
-	type key struct{ device, cause string }
-	var at map[key]int
+	rs := make([]edge.Reading, 0, n)
+	var rejected []edge.Rejection
 	for i := range batch {
-		r := batch[i].reject
-		if r == nil {
-			continue
+		rs = append(rs, batch[i].readings...)
+		if r := batch[i].reject; r != nil {
+			rejected = append(rejected, *r)
 		}
-		if at == nil {
-			at = map[key]int{}
-		}
-		k := key{r.Device, r.Cause}
-		j, ok := at[k]
-		if !ok {
-			j = len(all)
-			at[k] = j
-			all = append(all, edge.Rejection{})
-		}
-		count := all[j].Count + 1
-		all[j] = *r
-		all[j].Count = count
 	}
-	return all
+	return drivers.Deliver(c.server.ctx, c.server.out, rs, rejected)
 }
 
 // acknowledge sends the acknowledgements of a batch, in order, in one write.
