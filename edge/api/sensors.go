@@ -46,8 +46,6 @@ type ValueView struct {
 	Value     any            `json:"value" doc:"number, boolean or text by kind"`
 }
 
-const defaultReadings = 1000
-
 func (a *API) sensorRoutes(h huma.API) {
 	const tag = "sensors"
 	huma.Register(h, operation(http.MethodGet, "/v1/sensors", "list-sensors", tag, "All sensors and how they are doing"),

@@ -140,7 +140,7 @@ func (a *API) sample(ctx context.Context, id string, from, to time.Time, every s
 		return nil, badParameter("query.every", every, fmt.Sprintf("this makes %d points, at most %d are possible; ask for a shorter time or larger steps", n, maxPoints))
 	}
 	out := make([]edge.Occupancy, 0, n)
-	held := edge.Occupancy{Space: id, State: edge.Unknown, Quality: edge.QualityNone}
+	held := edge.Occupancy{Space: id, State: edge.Unknown, Quality: edge.QualityNone, Since: from}
 	emit := func(until time.Time) { // every step before until
 		for t := from.Add(time.Duration(len(out)) * step); t.Before(until) && !t.After(to); t = t.Add(step) {
 			p := held

@@ -48,7 +48,7 @@ class HeadcountApp extends LitElement {
     details > :nth-child(2) { margin-top: .8rem; }
     .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .2rem 1.5rem; font-size: .9rem; }
     .facts div { display: flex; justify-content: space-between; gap: 1rem; border-top: 1px solid var(--line); padding: .3rem 0; }
-    .facts dt { color: var(--muted); } .facts dd { text-align: right; overflow-wrap: anywhere; }
+    .facts dt { color: var(--muted); white-space: nowrap; } .facts dd { text-align: right; overflow-wrap: anywhere; }
     dialog { border: 1px solid var(--line); border-radius: 16px; background: var(--surface); color: var(--text); padding: 1.2rem; width: min(26rem, calc(100vw - 2rem)); }
     dialog::backdrop { background: #0008; }
     dialog form { display: grid; gap: .8rem; }
@@ -233,7 +233,7 @@ class HeadcountApp extends LitElement {
     const facts = [
       ['Version', st.version], ['Running for', age(st.started_at, Date.parse(st.now))], ['Clock', st.clock],
       ['Readings taken in', st.counts.readings.toLocaleString()], ['Rejected', st.counts.rejected.toLocaleString()],
-      ['Store', join(mib(st.storage.bytes), st.storage.max_size ? `of ${mib(st.storage.max_size)}` : '', st.storage.quarantined ? `${st.storage.quarantined} quarantined` : '')],
+      ['Store', join(`${mib(st.storage.bytes)}${st.storage.max_size ? ` of ${mib(st.storage.max_size)}` : ''}`, st.storage.quarantined ? `${st.storage.quarantined} quarantined` : '')],
       ['Can stay offline for', st.horizon_s == null ? 'not known yet' : duration(st.horizon_s)],
       ...inputs.map((i) => [`Input ${i.id}`, `${i.up ? 'up' : 'down'}${i.detail ? ` (${i.detail})` : ''}`]),
     ];

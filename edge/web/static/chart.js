@@ -71,7 +71,7 @@ export class HeadcountChart extends LitElement {
       width: this.box.clientWidth, height: 240,
       scales: { x: { min: this.from, max: this.to, auto: false }, y: { range: (u, lo, hi) => [0, Math.max(4, Math.ceil((hi ?? 0) * 1.1))] } },
       axes: [
-        { ...axis, values: [[86400, '{D} {MMM}', null, null, null, null, null, null, 1], [3600, '{HH}:{mm}', '\n{D} {MMM}', null, null, null, null, null, 1], [60, '{HH}:{mm}', null, null, null, null, null, null, 1]] },
+        { ...axis, values: [[86400, '{D} {MMM}', null, null, null, null, null, null, 1], ...[3600, 60].map((incr) => [incr, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1])] },
         { ...axis, size: 38, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
       ],
       series: [

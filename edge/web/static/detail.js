@@ -1,6 +1,6 @@
 // <headcount-detail>: one space in a dialog: what is known now, its history, its sensors.
 import { LitElement, css, html, nothing } from './vendor/lit/lit.js';
-import { age, clock, interval, known, people, title } from './format.js';
+import { age, clock, interval, known, likely, people, timed, title } from './format.js';
 import { base, controls } from './styles.js';
 import './chart.js';
 import './sensors.js';
@@ -21,7 +21,8 @@ export class HeadcountDetail extends LitElement {
     }
     dialog::backdrop { background: #0009; }
     header { position: sticky; top: 0; z-index: 2; background: var(--surface); display: flex; justify-content: space-between; align-items: center; gap: 1rem; padding: .9rem 1.2rem .5rem; }
-    h2 { font-size: 1.25rem; outline: none; }
+    h2 { font-size: 1.25rem; }
+    h2:focus-visible { outline: none; }
     .content { padding: 0 1.2rem 1.2rem; display: grid; gap: 1rem; }
     .now { display: flex; gap: .3rem 1rem; align-items: baseline; flex-wrap: wrap; }
     .count { font-size: 3rem; line-height: 1; font-weight: 650; font-variant-numeric: tabular-nums; }
@@ -91,11 +92,11 @@ export class HeadcountDetail extends LitElement {
           ${this.history ? html`<headcount-chart .points=${this.history.points} .from=${this.history.from} .to=${this.history.to}></headcount-chart>` : html`<p class="muted">loading…</p>`}
         </div>
         <dl>
-          <dt>State</dt><dd>${known(o) ? o.state : 'unknown'}${o.since ? ` since ${clock(o.since)} (${age(o.since)})` : ''}</dd>
+          <dt>State</dt><dd>${known(o) ? o.state : 'unknown'}${timed(o.since) ? ` since ${clock(o.since)} (${age(o.since)})` : ''}</dd>
           <dt>Quality</dt><dd>${o.quality}${quality[o.quality] ? html` <span class="muted">${quality[o.quality]}</span>` : nothing}</dd>
           <dt>As of</dt><dd>${clock(o.as_of)}</dd>
           ${s.capacity ? html`<dt>Capacity</dt><dd>${people(s.capacity)}${o.utilisation == null ? '' : `, ${Math.round(100 * o.utilisation)} % used`}</dd>` : nothing}
-          ${o.p_occupied == null ? nothing : html`<dt>Somebody there</dt><dd>${Math.round(100 * o.p_occupied)} % likely</dd>`}
+          ${o.p_occupied == null ? nothing : html`<dt>Somebody there</dt><dd>${likely(o.p_occupied)}</dd>`}
           ${s.hours ? html`<dt>Hours</dt><dd>${s.hours}</dd>` : nothing}
         </dl>
         ${this.sensors(s, o)}

@@ -13,9 +13,12 @@ export function duration(seconds) {
   return b && a < 10 ? `${a} ${unit} ${b} ${sub}` : `${a} ${unit}`;
 }
 
+/** Tells whether an ISO time stands for a time; the year 1 stands for none. */
+export const timed = (iso) => Boolean(iso) && !iso.startsWith('0001-');
+
 /** Time since an ISO time, or "" when there is none. */
 export function age(iso, now = Date.now()) {
-  return iso ? duration((now - Date.parse(iso)) / 1000) : '';
+  return timed(iso) ? duration((now - Date.parse(iso)) / 1000) : '';
 }
 
 export function clock(iso) {
@@ -41,6 +44,9 @@ export function sentence(space) {
   const quality = o.quality === 'good' ? '' : `, quality ${o.quality}`;
   return `${name}: ${people(o.count)}${between}${of}${quality}`;
 }
+
+/** A probability in words; the ends are never certain. */
+export const likely = (p) => (p > 0.99 ? 'over 99 % likely' : p < 0.01 ? 'under 1 % likely' : `${Math.round(100 * p)} % likely`);
 
 export const people = (n) => (n === 1 ? '1 person' : `${n} people`);
 export const title = (thing) => thing.name || thing.id;

@@ -2,7 +2,7 @@
 // alone: <headcount-space src="v1/spaces/lobby"></headcount-space> fetches and follows it.
 import { LitElement, css, html, nothing } from './vendor/lit/lit.js';
 import { follow, request } from './client.js';
-import { age, interval, known, sentence, title } from './format.js';
+import { age, interval, known, sentence, timed, title } from './format.js';
 import { base } from './styles.js';
 
 export class HeadcountSpace extends LitElement {
@@ -92,7 +92,7 @@ export class HeadcountSpace extends LitElement {
 
   state(o) {
     if (!known(o)) return 'unknown';
-    return html`${o.state}${o.since ? html`<span class="word"> for</span> ${age(o.since)}` : nothing}`;
+    return html`${o.state}${timed(o.since) ? html`<span class="word"> for</span> ${age(o.since)}` : nothing}`;
   }
 
   badge(o) {
