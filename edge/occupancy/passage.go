@@ -141,20 +141,25 @@ func judgeIf(t *total, v, limit int64, width int, restart bool) (int64, verdict)
 	return t.judge(v, limit, width, restart)
 }
 
-// together settles a reset of one total when the other did not fall: it began again as well,
-// so that its whole value is new, unless that is more than can have passed.
+// together settles a reset of one total when the other did not seem to fall: it began again
+// as well (what looked like going round was not), so that its whole value is new, unless that
+// is more than can have passed.
 func together(k *counter, c *counts, limit, in, out int64, wi, wo verdict) (int64, int64) {
-	if wi == reset && wo == normal && c.outTotal >= 0 {
-		if k.out.value > 0 && c.outTotal <= limit {
-			out = c.outTotal
-		}
+	if wi == reset && c.outTotal >= 0 && k.out.value > 0 {
+		out = anew(c.outTotal, limit)
 	}
-	if wo == reset && wi == normal && c.inTotal >= 0 {
-		if k.in.value > 0 && c.inTotal <= limit {
-			in = c.inTotal
-		}
+	if wo == reset && c.inTotal >= 0 && k.in.value > 0 {
+		in = anew(c.inTotal, limit)
 	}
 	return in, out
+}
+
+// anew is what a total that began again counts.
+func anew(v, limit int64) int64 {
+	if v > limit {
+		return 0
+	}
+	return v
 }
 
 // late tells whether a report is older than the newest one: the newer total has it already.

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"cmp"
-	"container/heap"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -20,6 +19,7 @@ func byEvent(a, b *edge.Reading) int {
 		cmp.Compare(a.Sensor, b.Sensor),
 		compareSeq(a.Seq, b.Seq),
 		a.From.Compare(b.From),
+		cmp.Compare(a.Quality, b.Quality),
 		slices.CompareFunc(a.Values, b.Values, compareValue),
 	)
 }
@@ -69,48 +69,40 @@ func live(rs []edge.Reading) []*edge.Reading {
 // maxLate is how late after its event time a shuffled reading may be delivered.
 const maxLate = 24 * time.Hour
 
-// shuffle re-assigns the times of receipt at random: no reading arrives before it did, and
-// none later than maxLate after its event time (unless it did).
+// shuffleRounds is how often each reading is offered another's slot.
+const shuffleRounds = 4
+
+// shuffle re-assigns the times of receipt at random, so that no reading is delivered later
+// than maxLate after its event time, unless it was. (As there is one slot for each reading,
+// for one to be late another must come before its event.)
 //
-// Each reading draws a deadline between its own time of receipt and the latest allowed; each
-// slot goes to the reading with the earliest deadline among those that exist by then. As the
-// original assignment meets all deadlines, this one does.
+// Readings swap slots at random wherever both allow it; the order in which they are offered
+// depends on nothing but the seed and the readings.
 func shuffle(rs []edge.Reading, seed int64) {
 	rnd := rand.New(rand.NewPCG(uint64(seed), 0x6865616463))
 	order := live(rs)
+	due := make([]time.Time, len(order))
 	slots := make([]time.Time, len(order))
 	for i, r := range order {
-		slots[i] = r.Received
+		due[i], slots[i] = later(r.Received, r.At.Add(maxLate)), r.Received
 	}
-	var waiting deadlines
-	for i, next := 0, 0; i < len(slots); i++ {
-		for ; next < len(order) && !order[next].Received.After(slots[i]); next++ {
-			due := order[next].Received
-			if room := order[next].At.Add(maxLate).Sub(due); room > 0 {
-				due = due.Add(time.Duration(rnd.Int64N(int64(room) + 1)))
+	at := make([]int, len(order)) // which reading has the slot
+	for i := range at {
+		at[i] = i
+	}
+	for range shuffleRounds {
+		reach := 0 // slots within maxLate of the present one end here
+		for i := range slots {
+			for reach < len(slots) && !slots[reach].After(slots[i].Add(maxLate)) {
+				reach++
 			}
-			heap.Push(&waiting, deadline{due, next})
+			j := i + rnd.IntN(reach-i)
+			if !slots[j].After(due[at[i]]) && !slots[i].After(due[at[j]]) {
+				at[i], at[j] = at[j], at[i]
+			}
 		}
-		order[heap.Pop(&waiting).(deadline).index].Received = slots[i]
 	}
-}
-
-type deadline struct {
-	at    time.Time
-	index int
-}
-
-// deadlines is a heap, earliest first.
-type deadlines []deadline
-
-func (d deadlines) Len() int      { return len(d) }
-func (d deadlines) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
-func (d *deadlines) Push(x any)   { *d = append(*d, x.(deadline)) }
-func (d deadlines) Less(i, j int) bool {
-	return cmp.Or(d[i].at.Compare(d[j].at), cmp.Compare(d[i].index, d[j].index)) < 0
-}
-func (d *deadlines) Pop() any {
-	x := (*d)[len(*d)-1]
-	*d = (*d)[:len(*d)-1]
-	return x
+	for i, r := range at {
+		order[r].Received = slots[i]
+	}
 }
