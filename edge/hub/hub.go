@@ -72,7 +72,7 @@ func ConfigOptions(env []string, dir string) config.Options {
 	return config.Options{
 		Env: env, Dir: dir, Builtin: builtin,
 		CheckInput: func(name string, options json.RawMessage) error {
-			_, err := catalog.All().New(name, drivers.Config{ID: name, Options: options}, slog.New(slog.DiscardHandler))
+			_, err := catalog.All().New(name, drivers.Config{ID: name, Options: options, StateDir: stateDir(dir, name)}, slog.New(slog.DiscardHandler))
 			return err
 		},
 		CheckAlert: func(a config.Alert) error { return alerts.Check(merged(rule(a))) },
