@@ -63,7 +63,8 @@ func newSession(s *server, cl *mqtt.Client) *session {
 func (c *session) take(pk packets.Packet, ack byte) {
 	m := message{size: len(pk.Payload), id: pk.PacketID, ack: ack}
 	if pk.FixedHeader.Retain || atomic.LoadInt64(&c.server.mqtt.Info.Subscriptions) > 0 {
-		m.packet = &pk
+		kept := pk
+		m.packet = &kept
 	}
 	m.readings, m.reject = c.server.bindings.Take(payload.Input{Topic: pk.TopicName, Body: pk.Payload, Received: time.Now()})
 	c.push(m)

@@ -17,6 +17,7 @@ var codecs = map[string]func(options json.RawMessage) (Codec, error){
 		}
 		return result(NewMapping(o))
 	},
+	"ignore": func(raw json.RawMessage) (Codec, error) { return ignore{}, options(raw, &struct{}{}) },
 	"lines": func(raw json.RawMessage) (Codec, error) {
 		var o LineOptions
 		if err := options(raw, &o); err != nil {
@@ -34,6 +35,11 @@ var codecs = map[string]func(options json.RawMessage) (Codec, error){
 		return result(NewZigbee2MQTT(o.Base))
 	},
 }
+
+// ignore is for messages that are not about spaces, such as what programs tell one another.
+type ignore struct{}
+
+func (ignore) Decode(Input) ([]Observation, error) { return nil, nil }
 
 // result keeps a nil pointer from becoming a codec.
 func result[C Codec](c C, err error) (Codec, error) {

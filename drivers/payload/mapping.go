@@ -44,8 +44,8 @@ type spec struct {
 	name           string
 	field          field
 	paths          []path
-	inItem         bool // the path begins at the element of the items
-	topic          int  // id: a level of the topic from 0; topicAll; noTopic
+	inItem         []bool // by path: it begins at the element of the items
+	topic          int    // id: a level of the topic from 0; topicAll; noTopic
 	constant, text string
 	scale, offset  float64
 	values         map[string]Value
@@ -203,7 +203,7 @@ func (s *spec) set(form specForm) error {
 		if err != nil {
 			return err
 		}
-		s.paths = append(s.paths, p)
+		s.paths, s.inItem = append(s.paths, p), append(s.inItem, false)
 	}
 	return s.convert(form)
 }
@@ -269,7 +269,7 @@ func (m *Mapping) place(s *spec) error {
 		if slices.ContainsFunc(p[at+1:], func(st step) bool { return st.each }) {
 			return fmt.Errorf("only one [] in a path")
 		}
-		m.items, s.paths[i], s.inItem = p[:at:at], p[at+1:], true
+		m.items, s.paths[i], s.inItem[i] = p[:at:at], p[at+1:], true
 		if m.items == nil {
 			m.items = path{}
 		}
@@ -296,7 +296,7 @@ func (m *Mapping) Decode(in Input) ([]Observation, error) {
 
 // plain reads by the vocabulary.
 func (m *Mapping) plain(root Value, in Input) ([]Observation, error) {
-	p := plain{zone: m.zone, obs: make([]Observation, 0, 4)}
+	p := plain{zone: m.zone, obs: make([]Observation, 0, 2)}
 	if m.items != nil {
 		root, _ = m.items.find(root)
 	}
@@ -473,7 +473,7 @@ func (s *spec) sensor(root, item Value, in Input) (string, error) {
 	}
 	id := ""
 	for i, p := range s.paths {
-		v, err := p.from(root, item, s.inItem)
+		v, err := p.from(root, item, s.inItem[i])
 		if err != nil {
 			return "", err
 		}
@@ -494,14 +494,14 @@ func (s *spec) sensor(root, item Value, in Input) (string, error) {
 
 // find returns the field's value, None when it is not there.
 func (s *spec) find(root, item Value) (Value, error) {
-	for _, p := range s.paths {
-		v, err := p.from(root, item, s.inItem)
-		if err != nil {
-			return v, err
-		}
-		return v, nil
+	if len(s.paths) == 0 {
+		return Value{}, nil
 	}
-	return Value{}, nil
+	v, err := s.paths[0].from(root, item, s.inItem[0])
+	if err != nil {
+		return v, err
+	}
+	return v, nil
 }
 
 // read makes the field's value of v.

@@ -144,7 +144,7 @@ func zigbeePlausible(v *edge.Value) bool {
 
 // device reads the properties of one device.
 func (z *Zigbee2MQTT) device(name string, root Value) ([]Observation, error) {
-	obs := make([]Observation, 0, 4)
+	obs := make([]Observation, 0, 2)
 	var at time.Time
 	var link Value
 	for c := range root.Children() {
