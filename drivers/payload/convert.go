@@ -132,15 +132,15 @@ func textInstant(b []byte, zone *time.Location) (t time.Time, known, ok bool) {
 		}
 	}
 	for _, f := range localForms {
-		t, err := time.Parse(f, s)
-		if err != nil {
-			continue
+		loc := zone
+		if loc == nil {
+			loc = time.UTC
 		}
-		if zone == nil {
+		if t, err := time.ParseInLocation(f, s, loc); err == nil && zone != nil {
+			return t.UTC(), true, true
+		} else if err == nil {
 			return time.Time{}, false, true
 		}
-		t, _ = time.ParseInLocation(f, s, zone)
-		return t.UTC(), true, true
 	}
 	return time.Time{}, false, false
 }

@@ -41,14 +41,14 @@ type Mapping struct {
 
 // spec is where one field stands and how it is read.
 type spec struct {
-	name           string
-	field          field
-	paths          []path
-	inItem         []bool // by path: it begins at the element of the items
-	topic          int    // id: a level of the topic from 0; topicAll; noTopic
-	constant, text string
-	scale, offset  float64
-	values         map[string]Value
+	name          string
+	field         field
+	paths         []path
+	inItem        []bool // by path: it begins at the element of the items
+	topic         int    // id: a level of the topic from 0; topicAll; noTopic
+	constant      string
+	scale, offset float64
+	values        map[string]Value
 }
 
 const (
