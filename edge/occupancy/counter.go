@@ -35,7 +35,7 @@ type window struct {
 }
 
 // add counts n passages at time t and returns how many were in the window before.
-func (w *window) add(t int64, n int) float64 {
+func (w *window) add(t int64, n int) int {
 	bin := t / tickMillis
 	if bin-groupBins >= w.bin {
 		w.count = [groupBins]uint16{}
@@ -51,7 +51,7 @@ func (w *window) add(t int64, n int) float64 {
 	}
 	newest := w.at(w.bin)
 	*newest = uint16(min(int(*newest)+n, math.MaxUint16))
-	return float64(sum)
+	return sum
 }
 
 // at is the count of a bin.

@@ -7,11 +7,15 @@ import "math"
 type kernel struct {
 	from, n int
 	w       [maxTaps]float64
+	key     kernelKey
 }
 
+// kernelKey is what a line's kernel depends on: passages counted now, and in the group before.
+type kernelKey struct{ a, b, in, out int }
+
 const (
-	maxTaps = 64
-	maxTail = 20   // a Poisson tail is followed this far
+	maxTail = 20 // a Poisson tail is followed this far
+	maxTaps = 2*maxTail + 2
 	tail    = 1e-6 // and no further than down to this probability
 )
 
@@ -30,7 +34,7 @@ func (k *kernel) make(c passage) {
 	nd := poisson(&down, c.missedExit+c.falseRate*float64(c.enter))
 	k.from = c.enter - c.exit - (nd - 1)
 	k.n = nu + nd - 1
-	clear(k.w[:k.n])
+	clear(k.w[:k.n+1]) // shift takes the taps in pairs
 	for i := 0; i < nu; i++ {
 		for j := 0; j < nd; j++ {
 			k.w[i+nd-1-j] += up[i] * down[j]

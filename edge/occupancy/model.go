@@ -67,6 +67,7 @@ type sensor struct {
 	newest  int64 // newest event time
 	offline bool
 	counter counter
+	kernels *[8]kernel // made last; nothing that must be kept; nil before the first passage
 	motion  motion
 	level   level
 	abs     absolute

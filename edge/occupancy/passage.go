@@ -10,7 +10,7 @@ import (
 
 // clustering is the share of a line's expected misses that happen near passages it does see;
 // the rest happen on their own (countedFlow).
-const clustering = .7
+const clustering = .6
 
 // atOnce is how many passages at once are believed at any time.
 const atOnce = 20
@@ -226,13 +226,9 @@ func (m *Model) pass(s *sensor, a, b int, t int64) {
 		return
 	}
 	p := &s.params
-	c := passage{enter: a, exit: b, falseRate: p.falseRate}
 	s.counter.burst[0].add(t, a)
 	s.counter.burst[1].add(t, b)
-	c.missedEnter = s.counter.recent[0].missed(t, a, p.missIn, p.group)
-	c.missedExit = s.counter.recent[1].missed(t, b, p.missOut, p.group)
-	var k kernel
-	k.make(c)
+	k := s.kernel(a, b, t)
 	realIn, realOut := 1.0, 1.0
 	if b == 0 {
 		realIn = m.real(s.out, p.falseRate)
@@ -240,19 +236,44 @@ func (m *Model) pass(s *sensor, a, b int, t int64) {
 	if a == 0 {
 		realOut = m.real(s.in, p.falseRate)
 	}
-	m.move(s, s.in, &k, a-b, realIn, t)
-	k.mirror()
-	m.move(s, s.out, &k, b-a, realOut, t)
+	m.move(s, s.in, k, a-b, realIn, t)
+	if s.out >= 0 {
+		mirrored := *k
+		mirrored.mirror()
+		m.move(s, s.out, &mirrored, b-a, realOut, t)
+	}
 }
 
-// missed is how many passages are expected to have slipped by with n counted ones at time t.
-func (w *window) missed(t int64, n int, rate, group float64) float64 {
-	if n == 0 {
-		return 0
+// kernel is the distribution behind a inwards and b outwards passages at time t. Those made
+// last are kept, as most passages are alike.
+func (s *sensor) kernel(a, b int, t int64) *kernel {
+	key := kernelKey{a, b, 0, 0}
+	if a > 0 {
+		key.in = s.counter.recent[0].add(t, a)
 	}
-	before := w.add(t, n)
+	if b > 0 {
+		key.out = s.counter.recent[1].add(t, b)
+	}
+	if s.kernels == nil {
+		s.kernels = new([8]kernel)
+	}
+	at := &s.kernels[(a+3*b+key.in+5*key.out)%len(s.kernels)]
+	if at.n == 0 || at.key != key {
+		p := &s.params
+		at.make(passage{
+			enter: a, exit: b, falseRate: p.falseRate,
+			missedEnter: missedMore(key.in, a, p.missIn, p.group), missedExit: missedMore(key.out, b, p.missOut, p.group),
+		})
+		at.key = key
+	}
+	return at
+}
+
+// missedMore is how many passages are expected to have slipped by with n counted ones, when
+// before of the same group had been counted.
+func missedMore(before, n int, rate, group float64) float64 {
 	alone := float64(n) * rate / (1 - rate)
-	return missed(before+float64(n), rate, group) - missed(before, rate, group) - (1-clustering)*alone
+	return missed(float64(before+n), rate, group) - missed(float64(before), rate, group) - (1-clustering)*alone
 }
 
 // believable refuses crowds that a space cannot hold.

@@ -183,21 +183,32 @@ func (r *room) shift(k *kernel, real float64) float64 {
 			q[i] = x * (1 - real)
 		}
 	}
-	for i, w := range k.w[:k.n] {
-		d := k.from + i
-		from, to := max(0, -d), min(len(p), n-d)
-		if from >= to {
-			continue
-		}
-		w *= real
-		src := p[from:to]
-		dst := q[from+d:][:len(src)]
-		for j, x := range src {
-			dst[j] += w * x
-		}
+	for i := 0; i < k.n; i += 2 {
+		accumulate(q, p, k.from+i, k.w[i]*real, k.w[i+1]*real)
 	}
 	r.p, r.q = q, p
 	return r.normalise()
+}
+
+// accumulate adds to q what p becomes when it moves by d with weight w0 and by d+1 with w1. Two
+// at a time halve the traffic to q.
+func accumulate(q, p []float64, d int, w0, w1 float64) {
+	if d >= 0 && d < len(q) {
+		q[d] += w0 * p[0]
+	}
+	if e := len(p) + d; e >= 0 && e < len(q) {
+		q[e] += w1 * p[len(p)-1]
+	}
+	from, to := max(0, d+1), min(len(p)+d, len(q))
+	if from >= to {
+		return
+	}
+	x := p[from-d : to-d]
+	y := p[from-d-1:][:len(x)]
+	out := q[from:][:len(x)]
+	for j := range out {
+		out[j] += w0*x[j] + w1*y[j]
+	}
 }
 
 // above is P(count > n).

@@ -12,6 +12,7 @@ const (
 	arrivals   = .5       // groups that enter a space whose doors nobody counts
 	unseenIn   = .5       // people who enter a counted space, times the line's miss rate
 	leaving    = 1 / 1.5  // each person leaves after 90 min on average
+	unseenOut  = .7       // share of the unseen exits that happen on their own
 	emptying   = .2       // all leave at once
 	calmWeight = 2        // of "nobody was seen leaving", as groups leave together
 	nightLeak  = .02 / 10 // per tick (.02 in 5 min): a closed space empties
@@ -27,7 +28,7 @@ func freeFlow() flow {
 // which the kernel accounts for.
 func countedFlow(missIn, missOut float64) flow {
 	return flow{
-		enter: unseenIn * missIn / ticksPerHour, leave: leaving * missOut / ticksPerHour,
+		enter: unseenIn * missIn / ticksPerHour, leave: unseenOut * leaving * missOut / ticksPerHour,
 		empty: emptying * missOut * missOut / ticksPerHour, calm: math.Exp(-calmWeight * leaving * (1 - missOut) / ticksPerHour),
 	}
 }
