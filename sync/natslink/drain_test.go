@@ -142,6 +142,51 @@ func BenchmarkDrain(b *testing.B) {
 	b.ReportMetric(float64(b.N*records*14)/b.Elapsed().Seconds(), "readings/s")
 }
 
+// BenchmarkLiveEvents measures how long an event takes to be applied while a backlog of readings
+// drains behind it. Preparing the backlog takes longer than draining it: run it with -benchtime 300x.
+func BenchmarkLiveEvents(b *testing.B) {
+	server := startBus(b, bus.Options{})
+	l := open(b, server.ClientURL(), credentials(b, server))
+	await(b, l, "connected", connected)
+	c := uplinktest.NewCloud()
+	end := startCloud(b, server, c)
+	defer end.stop()
+	j := uplinktest.NewJournal()
+	backlog := func() {
+		for i := range 20000 {
+			j.Append(edge.Readings, reading(i))
+		}
+	}
+	backlog()
+	applied := make(chan struct{}, 1)
+	stop := c.Listen(func(wire.Marks) {
+		select {
+		case applied <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	_, halt := pump(b, j, l, uplink.Timing{})
+	defer halt()
+	var took []time.Duration
+	for b.Loop() {
+		if c.Count(edge.Readings)+5000 > int(j.Head(edge.Readings).Seq) {
+			b.StopTimer()
+			backlog()
+			b.StartTimer()
+		}
+		began := time.Now()
+		j.Append(edge.Events, "live")
+		for c.Count(edge.Events) < int(j.Head(edge.Events).Seq) {
+			<-applied
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
 // reading is a payload of the size and likeness of a packed readings record.
 func reading(i int) string {
 	var s strings.Builder
