@@ -286,9 +286,16 @@ func FuzzCodecs(f *testing.F) {
 	} {
 		f.Add("zigbee2mqtt/a/motion", []byte(s))
 	}
+	for topic, s := range map[string]string{
+		"tele/t/SENSOR": `{"Time":"2021-01-01T00:00:01","motion":"ON","LD2410":{"Distance":[1,2]}}`, "n/binary_sensor/pir/state": "ON",
+		"homie/5/d/n/motion": "true", "/merakimv/S/0": `{"ts":1,"counts":{"person":1}}`, "a/events/rpc": `{"src":"a","method":"NotifyStatus","params":{"input:0":{"state":true}}}`,
+	} {
+		f.Add(topic, []byte(s))
+	}
 	var codecs []Codec
 	for name, o := range map[string]string{
 		"json": `{}`, "zigbee2mqtt": `{}`, "lines": `{"csv_columns":["id","count_in","ts"]}`,
+		"tasmota": `{"map":{"motion":"presence"}}`, "esphome": `{}`, "homie": `{}`, "meraki-mv": `{}`, "shelly": `{"map":{"input:0":"motion"}}`,
 	} {
 		c, err := New(name, json.RawMessage(o))
 		if err != nil {

@@ -25,6 +25,11 @@ var codecs = map[string]func(options json.RawMessage) (Codec, error){
 		}
 		return result(NewLines(o))
 	},
+	"esphome":   device(func(p points) Codec { return &ESPHome{p} }),
+	"homie":     device(func(p points) Codec { return &Homie{p} }),
+	"meraki-mv": func(raw json.RawMessage) (Codec, error) { return MerakiMV{}, options(raw, &struct{}{}) },
+	"shelly":    device(func(p points) Codec { return &Shelly{p} }),
+	"tasmota":   device(func(p points) Codec { return &Tasmota{p} }),
 	"zigbee2mqtt": func(raw json.RawMessage) (Codec, error) {
 		var o struct {
 			Base string `json:"base"` // the base topic
@@ -34,6 +39,21 @@ var codecs = map[string]func(options json.RawMessage) (Codec, error){
 		}
 		return result(NewZigbee2MQTT(o.Base))
 	},
+}
+
+// device makes the constructor of a codec whose points the site may name.
+func device(make func(points) Codec) func(json.RawMessage) (Codec, error) {
+	return func(raw json.RawMessage) (Codec, error) {
+		var o deviceOptions
+		if err := options(raw, &o); err != nil {
+			return nil, err
+		}
+		p, err := newPoints(o)
+		if err != nil {
+			return nil, err
+		}
+		return make(p), nil
+	}
 }
 
 // ignore is for messages that are not about spaces, such as what programs tell one another.
