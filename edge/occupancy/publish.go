@@ -10,9 +10,10 @@ import (
 const (
 	minInterval = 5_000   // ms between two publications of a space
 	maxInterval = 900_000 // ms after which it is published without change
-	minDwell    = 30_000  // ms that a state lasts at least
+	minDwell    = 30_000  // ms that a state lasts at least, unless the next one is certain
 	occupiedAt  = .7      // P(occupied) above which a space becomes occupied
 	vacantAt    = .3      // and below which it becomes vacant
+	certain     = .05     // P of the contrary below which a state is certain: no "vacant" beside a count of 3
 )
 
 // publication is what readers know of a space.
@@ -79,7 +80,8 @@ func (p *publication) settle(v view, now int64) {
 	case v.quality == edge.QualityStale:
 		to = edge.Unknown
 	}
-	if to == p.state || to != edge.Unknown && p.state != edge.Unknown && now-p.since < minDwell {
+	doubtful := v.occupied > certain && v.occupied < 1-certain
+	if to == p.state || to != edge.Unknown && p.state != edge.Unknown && doubtful && now-p.since < minDwell {
 		return
 	}
 	p.state, p.since = to, now
