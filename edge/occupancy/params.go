@@ -38,13 +38,13 @@ var generic = params{
 	horizon: 24 * time.Hour,
 }
 
-// lineHorizon is the default longest normal silence of a line counter: a door that nobody
-// passes from Friday evening to Monday morning is not broken.
-const lineHorizon = 72 * time.Hour
+// eventHorizon is the default longest normal silence of sensors that only speak when something
+// happens: one that is quiet over a long weekend is not broken.
+const eventHorizon = 96 * time.Hour
 
 func line(missIn, missOut, falseRate float64) params {
 	p := generic
-	p.missIn, p.missOut, p.falseRate, p.horizon = missIn, missOut, falseRate, lineHorizon
+	p.missIn, p.missOut, p.falseRate, p.horizon = missIn, missOut, falseRate, eventHorizon
 	return p
 }
 
@@ -68,6 +68,10 @@ func defaults(c edge.Class) params {
 	case edge.MMWave:
 		p := state(.97, .03, 12*time.Hour)
 		p.kappa, p.cap = 2, 3
+		return p
+	case edge.PIR:
+		p := generic
+		p.horizon = eventHorizon
 		return p
 	case edge.Desk:
 		return state(.97, .01, 24*time.Hour)
