@@ -19,10 +19,10 @@ build: go-present
 	@for c in $(CMDS); do CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$$c ./cmd/$$c || exit 1; done
 	@ls -l bin
 
-# Throughput, CPU, bytes and memory beside bare bbolt and JetStream, in one run.
+# Package benchmarks; then the hub beside bare bbolt and nats-server in one run, its memory and latency; then sizes.
 bench: go-present
-	$(GO) test -run '^$$' -bench . -benchtime 1s -timeout 20m $$($(GO) list ./... | grep -v /bench)
-	$(GO) run ./cmd/headcount-demo bench
+	$(GO) test -run '^$$' -bench . -benchtime 100ms -timeout 5m $$(grep -rl '^func Benchmark' --include='*_test.go' . | xargs -n1 dirname | sort -u)
+	$(GO) test -tags bench -run TestBench -v -count=1 -timeout 10m ./cmd/headcount-demo
 	@$(MAKE) --no-print-directory sizes
 
 # Stripped sizes of the binaries on the platforms of the field.
@@ -42,7 +42,7 @@ fmt:
 
 vet:
 	$(GO) vet ./...
-	$(GO) vet -tags 'integration browser' ./...
+	$(GO) vet -tags 'integration browser bench' ./...
 	GOOS=linux GOARCH=386 $(GO) build ./...
 	GOOS=linux GOARCH=arm $(GO) build ./...
 
