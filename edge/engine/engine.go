@@ -220,7 +220,8 @@ func answer(batch []*request, replies []reply) {
 
 // step feeds the core and lays the drafts of the commit's records out.
 func (e *Engine) step(now time.Time, batch []*request, replies []reply) error {
-	e.drafts, e.pack.buf, e.pack.starts = e.drafts[:0], e.pack.buf[:0], e.pack.starts[:0]
+	e.drafts = e.drafts[:0]
+	e.pack.reset()
 	e.core.Begin(now)
 	for _, in := range e.own {
 		if _, err := e.apply(in); err != nil {
