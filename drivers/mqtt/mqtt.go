@@ -235,11 +235,11 @@ func (d *Driver) clientOptions() (*paho.ClientOptions, error) {
 		o.SetUsername(d.opts.Username)
 	}
 	if d.opts.PasswordFile != "" {
-		b, err := os.ReadFile(d.opts.PasswordFile)
+		password, err := readSecret(d.opts.PasswordFile)
 		if err != nil {
 			return nil, fmt.Errorf("password_file: %w", err)
 		}
-		o.SetPassword(strings.TrimRight(string(b), "\r\n"))
+		o.SetPassword(password)
 	}
 	if d.secure {
 		c, err := d.tlsConfig()
@@ -249,6 +249,19 @@ func (d *Driver) clientOptions() (*paho.ClientOptions, error) {
 		o.SetTLSConfig(c)
 	}
 	return o, nil
+}
+
+// readSecret reads a file that others than its owner and group must not be able to read.
+func readSecret(name string) (string, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return "", fmt.Errorf("%s can be read by everybody on this machine: chmod 600 it", name)
+	}
+	b, err := os.ReadFile(name)
+	return strings.TrimRight(string(b), "\r\n"), err
 }
 
 func (d *Driver) tlsConfig() (*tls.Config, error) {
