@@ -82,8 +82,8 @@ func (in *Ingest) commit(ctx context.Context, follower string, place store.Curso
 		return err
 	}
 	g.count(&in.stats)
-	for site := range g.tell {
-		in.push(ctx, site)
+	for site, resend := range g.tell {
+		in.push(ctx, site, resend)
 	}
 	return nil
 }
@@ -97,11 +97,12 @@ func movePlace(tx *store.Tx, follower string, place store.Cursor) error {
 	return tx.PutCursor(follower, place)
 }
 
-// push tells a hub how far its lanes are applied. It may get lost: the heartbeat's answer says
-// the same.
-func (in *Ingest) push(ctx context.Context, h hub) {
+// push tells a hub how far its lanes are applied, and of which lane a batch was refused because
+// it did not follow. It may get lost: the heartbeat's answer says the same.
+func (in *Ingest) push(ctx context.Context, h hub, resend edge.Lane) {
 	marks, err := in.cfg.DB.Marks(ctx, h.org, h.site, h.epoch)
 	if err == nil {
+		marks.Resend = resend
 		var body []byte
 		if body, err = json.Marshal(marks); err == nil {
 			err = in.cfg.Conn.Publish(wire.DownSubject(h.org, h.site, wire.DownMark), body)
@@ -129,7 +130,7 @@ type group struct {
 
 	sites    map[[2]string]*siteWork
 	order    []*siteWork
-	tell     map[hub]bool
+	tell     map[hub]edge.Lane // the lane to be sent again, if any
 	readings []store.Reading
 
 	batches, duplicates, gaps, conflicts, unreadable, lost int64
@@ -149,7 +150,7 @@ type siteWork struct {
 type markMove struct{ was, is store.Mark }
 
 func newGroup(in *Ingest, tx *store.Tx) *group {
-	return &group{in: in, tx: tx, now: in.now(), sites: map[[2]string]*siteWork{}, tell: map[hub]bool{}}
+	return &group{in: in, tx: tx, now: in.now(), sites: map[[2]string]*siteWork{}, tell: map[hub]edge.Lane{}}
 }
 
 func (g *group) site(org, site string) (*siteWork, error) {
@@ -205,7 +206,8 @@ func (g *group) add(it *item) error {
 		return g.park(w, it)
 	}
 	b := &it.batch
-	g.tell[hub{it.org, it.site, b.Epoch}] = true
+	from := hub{it.org, it.site, b.Epoch}
+	g.tell[from] = g.tell[from] // an entry, if there is none yet
 	m, err := g.mark(w, b.Epoch, b.Lane)
 	if err != nil {
 		return err
@@ -215,6 +217,7 @@ func (g *group) add(it *item) error {
 	switch {
 	case errors.Is(err, wire.ErrGap):
 		g.gaps++
+		g.tell[from] = b.Lane
 		g.duplicates -= int64(len(b.Records))
 		g.in.cfg.Log.Info("batch refused", "org", it.org, "site", it.site, "lane", b.Lane, "err", err)
 		return nil

@@ -65,6 +65,9 @@ func TestGapIsRefusedAndFilledFromTheMark(t *testing.T) {
 	if m.Events.Seq != 10 {
 		t.Fatalf("mark after a gap is %d, want 10", m.Events.Seq)
 	}
+	if m.Resend != edge.Events {
+		t.Errorf("the push after a gap asks for %q to be sent again, want %q", m.Resend, edge.Events)
+	}
 	if n := c.in.Stats().Gaps.Load(); n != 1 {
 		t.Errorf("counted %d gaps, want 1", n)
 	}
