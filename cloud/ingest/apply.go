@@ -207,7 +207,9 @@ func (g *group) add(it *item) error {
 	}
 	b := &it.batch
 	from := hub{it.org, it.site, b.Epoch}
-	g.tell[from] = g.tell[from] // an entry, if there is none yet
+	if _, ok := g.tell[from]; !ok {
+		g.tell[from] = ""
+	}
 	m, err := g.mark(w, b.Epoch, b.Lane)
 	if err != nil {
 		return err
