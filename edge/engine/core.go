@@ -242,10 +242,9 @@ func (c *Core) Take(r *edge.Reading) edge.Outcome {
 	if !known {
 		who = "device:" + r.Device
 	}
-	if c.dedup.duplicate(who, r) {
+	if !c.dedup.take(who, r) {
 		return edge.Outcome{Status: edge.Duplicate}
 	}
-	c.dedup.add(who, r)
 	c.reg.note(r)
 	c.counts.Readings++
 	if !known {

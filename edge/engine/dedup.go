@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -17,13 +19,16 @@ import (
 // dedupDepth keys a sensor, the oldest is forgotten first; a reading that is sent again after
 // that many others of its sensor is taken anew.
 type dedup struct {
-	seen  map[uint64]int64      // key -> time of receipt, ms
 	rings map[string]*dedupRing // by sensor, or device while no sensor is known
 }
 
+// dedupRing holds the keys of one sensor and an index of them: a hash table with linear probing
+// that is at most half full. The keys are hashes already.
 type dedupRing struct {
-	keys []uint64
-	next int
+	keys  []uint64
+	at    []int64 // when each was received last, ms
+	next  int     // the oldest, once the ring is full
+	index []int16 // position in keys + 1; 0 = free; its length is a power of two
 }
 
 const (
@@ -31,49 +36,93 @@ const (
 	shortSeqWindow = 10 * time.Minute
 )
 
-func newDedup() *dedup {
-	return &dedup{seen: map[uint64]int64{}, rings: map[string]*dedupRing{}}
-}
+func newDedup() *dedup { return &dedup{rings: map[string]*dedupRing{}} }
 
-// duplicate tells whether r was taken before; it does not remember r.
-func (d *dedup) duplicate(who string, r *edge.Reading) bool {
+// take remembers r and tells whether it is new. What is not new stays as it is remembered.
+func (d *dedup) take(who string, r *edge.Reading) bool {
 	key, ok := dedupKey(who, r)
 	if !ok {
-		return false
-	}
-	rx, seen := d.seen[key]
-	if !seen {
-		return false
-	}
-	if !r.Timed && shortSeq(r.Seq) {
-		return r.Received.UnixMilli()-rx < shortSeqWindow.Milliseconds()
-	}
-	return true
-}
-
-// add remembers r.
-func (d *dedup) add(who string, r *edge.Reading) {
-	key, ok := dedupKey(who, r)
-	if !ok {
-		return
-	}
-	_, known := d.seen[key]
-	d.seen[key] = r.Received.UnixMilli()
-	if known {
-		return
+		return true
 	}
 	ring := d.rings[who]
 	if ring == nil {
 		ring = &dedupRing{}
 		d.rings[who] = ring
 	}
-	if len(ring.keys) < dedupDepth {
-		ring.keys = append(ring.keys, key)
+	rx := r.Received.UnixMilli()
+	i, known := ring.find(key)
+	switch {
+	case !known:
+		ring.add(key, rx)
+	case r.Timed || !shortSeq(r.Seq) || rx-ring.at[i] < shortSeqWindow.Milliseconds():
+		return false
+	default:
+		ring.at[i] = rx
+	}
+	return true
+}
+
+func (g *dedupRing) find(key uint64) (int, bool) {
+	if len(g.index) == 0 {
+		return 0, false
+	}
+	i := g.index[g.slot(key)]
+	return int(i) - 1, i != 0
+}
+
+// slot is where the key stands in the index, or would stand.
+func (g *dedupRing) slot(key uint64) int {
+	mask := len(g.index) - 1
+	s := home(key) & mask
+	for g.index[s] != 0 && g.keys[g.index[s]-1] != key {
+		s = (s + 1) & mask
+	}
+	return s
+}
+
+// home is where a key stands in the index when nothing else does: FNV's low bits alone know
+// little of the text.
+func home(key uint64) int { return int(uint32(key) ^ uint32(key>>32)) }
+
+// add remembers a key that is not known, and forgets the oldest one if there is no room.
+func (g *dedupRing) add(key uint64, rx int64) {
+	if len(g.keys) < dedupDepth {
+		g.keys, g.at = append(g.keys, key), append(g.at, rx)
+		if 2*len(g.keys) > len(g.index) {
+			g.reindex()
+			return
+		}
+		g.index[g.slot(key)] = int16(len(g.keys))
 		return
 	}
-	delete(d.seen, ring.keys[ring.next])
-	ring.keys[ring.next] = key
-	ring.next = (ring.next + 1) % dedupDepth
+	g.forget(g.slot(g.keys[g.next]))
+	g.keys[g.next], g.at[g.next] = key, rx
+	g.index[g.slot(key)] = int16(g.next + 1)
+	g.next = (g.next + 1) % dedupDepth
+}
+
+// forget empties a slot and closes the gap, so that what stands behind is still found.
+func (g *dedupRing) forget(free int) {
+	mask := len(g.index) - 1
+	for s := (free + 1) & mask; g.index[s] != 0; s = (s + 1) & mask {
+		if (s-home(g.keys[g.index[s]-1]))&mask >= (s-free)&mask {
+			g.index[free] = g.index[s]
+			free = s
+		}
+	}
+	g.index[free] = 0
+}
+
+// reindex makes the index anew, for up to twice as many keys.
+func (g *dedupRing) reindex() {
+	size := 8
+	for size < 2*len(g.keys) {
+		size *= 2
+	}
+	g.index = make([]int16, size)
+	for i, key := range g.keys {
+		g.index[g.slot(key)] = int16(i + 1)
+	}
 }
 
 func shortSeq(s string) bool {
@@ -119,4 +168,42 @@ func fnvWord(h, w uint64) uint64 {
 		w >>= 8
 	}
 	return h
+}
+
+// entries lists the keys of each sensor, oldest first: 8 bytes, then the time of receipt in ms
+// as a varint relative to the one before. There may be 100,000 of them in a checkpoint.
+func (d *dedup) entries() map[string][]byte {
+	out := make(map[string][]byte, len(d.rings))
+	for who, g := range d.rings {
+		b, last := make([]byte, 0, 11*len(g.keys)), int64(0)
+		for i := range g.keys {
+			k := (g.next + i) % len(g.keys)
+			b = binary.LittleEndian.AppendUint64(b, g.keys[k])
+			b = binary.AppendVarint(b, g.at[k]-last)
+			last = g.at[k]
+		}
+		out[who] = b
+	}
+	return out
+}
+
+func (d *dedup) restore(rings map[string][]byte) error {
+	for who, b := range rings {
+		g, last := &dedupRing{}, int64(0)
+		for len(b) > 0 && len(g.keys) < dedupDepth {
+			if len(b) < 9 {
+				return fmt.Errorf("keys of %s end early", who)
+			}
+			step, n := binary.Varint(b[8:])
+			if n <= 0 {
+				return fmt.Errorf("keys of %s are damaged", who)
+			}
+			last += step
+			g.keys, g.at = append(g.keys, binary.LittleEndian.Uint64(b)), append(g.at, last)
+			b = b[8+n:]
+		}
+		g.reindex()
+		d.rings[who] = g
+	}
+	return nil
 }

@@ -13,30 +13,30 @@ import (
 
 // stateVersion is the version of the checkpoint's form. A checkpoint of another version is not
 // read; the state is then built from the journal's inputs.
-const stateVersion = 1
+const stateVersion = 2
 
 // checkpoint is the whole state of a core as it is stored.
 type checkpoint struct {
-	Version  int                     `json:"version"`
-	Now      time.Time               `json:"now"`
-	Setup    Setup                   `json:"setup"`
-	Model    []byte                  `json:"model"`
-	Rules    json.RawMessage         `json:"rules"`
-	Approved []edge.Sensor           `json:"approved,omitempty"`
-	Ignored  []string                `json:"ignored,omitempty"`
-	Heard    []heardState            `json:"heard,omitempty"`
-	Devices  []edge.Device           `json:"devices,omitempty"`
-	Rings    map[string][]dedupEntry `json:"dedup,omitempty"`
-	Loss     []edge.LossEntry        `json:"loss,omitempty"`
-	Untold   []edge.LossEntry        `json:"untold,omitempty"`
-	Jobs     []Job                   `json:"jobs,omitempty"`
-	Link     Link                    `json:"link"`
-	Drivers  []DriverStatus          `json:"drivers,omitempty"`
-	Cleared  []edge.Alert            `json:"cleared,omitempty"`
-	Done     []string                `json:"done,omitempty"`
-	Counts   edge.Counts             `json:"counts"`
-	Samples  []sample                `json:"samples,omitempty"`
-	Spaces   []edge.Occupancy        `json:"spaces,omitempty"` // as last published
+	Version  int               `json:"version"`
+	Now      time.Time         `json:"now"`
+	Setup    Setup             `json:"setup"`
+	Model    []byte            `json:"model"`
+	Rules    json.RawMessage   `json:"rules"`
+	Approved []edge.Sensor     `json:"approved,omitempty"`
+	Ignored  []string          `json:"ignored,omitempty"`
+	Heard    []heardState      `json:"heard,omitempty"`
+	Devices  []edge.Device     `json:"devices,omitempty"`
+	Rings    map[string][]byte `json:"dedup,omitempty"`
+	Loss     []edge.LossEntry  `json:"loss,omitempty"`
+	Untold   []edge.LossEntry  `json:"untold,omitempty"`
+	Jobs     []Job             `json:"jobs,omitempty"`
+	Link     Link              `json:"link"`
+	Drivers  []DriverStatus    `json:"drivers,omitempty"`
+	Cleared  []edge.Alert      `json:"cleared,omitempty"`
+	Done     []string          `json:"done,omitempty"`
+	Counts   edge.Counts       `json:"counts"`
+	Samples  []sample          `json:"samples,omitempty"`
+	Spaces   []edge.Occupancy  `json:"spaces,omitempty"` // as last published
 }
 
 type heardState struct {
@@ -46,9 +46,6 @@ type heardState struct {
 	Readings uint64       `json:"readings"`
 	Values   []edge.Value `json:"values,omitempty"`
 }
-
-// dedupEntry is [key, time of receipt in ms]; oldest first.
-type dedupEntry [2]uint64
 
 // Marshal returns the whole state; RestoreCore goes on from it bit for bit.
 func (c *Core) Marshal() ([]byte, error) {
@@ -107,7 +104,9 @@ func RestoreCore(state []byte) (*Core, error) {
 		c.facts.spaces[o.Space] = o
 	}
 	c.ledger.restore(s.Loss, s.Untold)
-	c.dedup.restore(s.Rings)
+	if err := c.dedup.restore(s.Rings); err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
 	c.restoreRegistry(s)
 	var err error
 	if c.model, err = occupancy.Restore(&c.reg.site, s.Model); err != nil {
@@ -139,30 +138,5 @@ func (c *Core) restoreRegistry(s checkpoint) {
 	}
 	for _, d := range s.Devices {
 		c.reg.devices[d.Address] = &d
-	}
-}
-
-// entries lists the keys of each sensor, oldest first.
-func (d *dedup) entries() map[string][]dedupEntry {
-	out := make(map[string][]dedupEntry, len(d.rings))
-	for who, ring := range d.rings {
-		es := make([]dedupEntry, 0, len(ring.keys))
-		for i := range ring.keys {
-			k := ring.keys[(ring.next+i)%len(ring.keys)]
-			es = append(es, dedupEntry{k, uint64(d.seen[k])})
-		}
-		out[who] = es
-	}
-	return out
-}
-
-func (d *dedup) restore(rings map[string][]dedupEntry) {
-	for who, es := range rings {
-		ring := &dedupRing{keys: make([]uint64, len(es))}
-		for i, e := range es {
-			ring.keys[i] = e[0]
-			d.seen[e[0]] = int64(e[1])
-		}
-		d.rings[who] = ring
 	}
 }
