@@ -14,8 +14,8 @@ import (
 
 // hook joins the MQTT server with the sessions.
 //
-// A publish is answered "reject" to the server, which then does nothing more with it: quota,
-// acknowledgement, retaining and fan-out of a client's messages are the session's. After the
+// A publish is given back to the server as one of QoS 0 to ignore, and it does nothing more with
+// it: quota, acknowledgement, retaining and fan-out of a client's messages are the session's. After the
 // commit the session publishes the message anew through the server's inline client; that one
 // passes the hook.
 type hook struct {
@@ -102,7 +102,14 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		ack = puback
 	}
 	c.take(pk, ack)
-	return pk, packets.ErrRejectPacket
+	return done(pk), nil
+}
+
+// done is a message that leaves the server nothing to do. (It would write a rejected one to its
+// log; preparing that costs an allocation of a kilobyte, even if nobody reads the log.)
+func done(pk packets.Packet) packets.Packet {
+	pk.FixedHeader.Qos, pk.FixedHeader.Retain, pk.Ignore = 0, false, true
+	return pk
 }
 
 // forward serves the subscribers of a committed message. The sender's id travels in a field
