@@ -97,8 +97,9 @@ func convolve(dst, a, b []float64) []float64 {
 		dst = append(dst, 0)
 	}
 	for i, x := range a {
+		at := dst[i : i+len(b)]
 		for j, y := range b {
-			dst[i+j] += x * y
+			at[j] += x * y
 		}
 	}
 	return dst
