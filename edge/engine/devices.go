@@ -108,14 +108,15 @@ func (g *registry) note(r *edge.Reading) {
 	d.Last = newest(d.Last, r.Values)
 }
 
-// newest replaces in have, by kind, what values has.
+// newest replaces in have, by kind, what values has. Kinds beyond maxKinds are not remembered.
 func newest(have, values []edge.Value) []edge.Value {
 	for _, v := range values {
 		i := slices.IndexFunc(have, func(h edge.Value) bool { return h.Kind == v.Kind })
-		if i < 0 {
-			have = append(have, v)
-		} else {
+		switch {
+		case i >= 0:
 			have[i] = v
+		case len(have) < maxKinds:
+			have = append(have, v)
 		}
 	}
 	return have

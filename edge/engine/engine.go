@@ -275,13 +275,19 @@ func (e *Engine) refuse(batch []*request, replies []reply) error {
 		for k := range r.readings {
 			reading := &r.readings[k]
 			e.received(reading)
-			if why := e.core.Refuse(reading); why != "" {
-				replies[i].outcomes[k] = edge.Outcome{Status: edge.Rejected, Reason: "device " + reading.Device + ": " + why}
-				if refused == nil {
-					refused = map[key]int{}
-				}
-				refused[key{reading.Device, why}]++
+			why := admit(reading)
+			if why == "" {
+				why = e.core.Refuse(reading)
 			}
+			if why == "" {
+				continue
+			}
+			device := clip(reading.Device, maxName)
+			replies[i].outcomes[k] = edge.Outcome{Status: edge.Rejected, Reason: "device " + device + ": " + why}
+			if refused == nil {
+				refused = map[key]int{}
+			}
+			refused[key{device, why}]++
 		}
 	}
 	for _, k := range sortedKeys(refused, func(a, b key) bool { return a.device+a.why < b.device+b.why }) {

@@ -30,6 +30,8 @@ func (e *Engine) Put(ctx context.Context, rs ...edge.Reading) ([]edge.Outcome, e
 
 // Reject counts what a driver could not understand, and returns after the sync.
 func (e *Engine) Reject(ctx context.Context, r edge.Rejection) error {
+	r.Driver, r.Device, r.Cause = clip(r.Driver, maxName), clip(r.Device, maxName), clip(r.Cause, maxName)
+	r.Detail, r.Hash = clip(r.Detail, maxDetail), clip(r.Hash, maxName)
 	return e.tell(ctx, TypeRejected, r.Device, r)
 }
 
@@ -39,20 +41,28 @@ func (e *Engine) Do(ctx context.Context, cmd edge.Command) (edge.CommandResult, 
 	if err != nil {
 		return edge.CommandResult{}, err
 	}
+	if n := len(in.data); n > maxInput {
+		return refused(cmd, "invalid", fmt.Sprintf("the command has %d bytes; at most %d are taken", n, maxInput)), nil
+	}
 	rep := e.ask(ctx, &request{input: &in})
 	return rep.result, rep.err
 }
 
 // Delivered ends a delivery job.
 func (e *Engine) Delivered(ctx context.Context, a ActionResult) error {
+	a.Error = clip(a.Error, maxDetail)
 	return e.tell(ctx, TypeAction, a.Job, a)
 }
 
 // Linked reports a change in the connection to the cloud.
-func (e *Engine) Linked(ctx context.Context, l Link) error { return e.tell(ctx, TypeLink, "hub", l) }
+func (e *Engine) Linked(ctx context.Context, l Link) error {
+	l.Reason = clip(l.Reason, maxDetail)
+	return e.tell(ctx, TypeLink, "hub", l)
+}
 
 // DriverChanged reports a change in a driver's connection.
 func (e *Engine) DriverChanged(ctx context.Context, d DriverStatus) error {
+	d.Detail = clip(d.Detail, maxDetail)
 	return e.tell(ctx, TypeDriver, d.ID, d)
 }
 
@@ -75,6 +85,9 @@ func (e *Engine) tell(ctx context.Context, typ, subject string, v any) error {
 	in, err := newInput(typ, subject, v)
 	if err != nil {
 		return err
+	}
+	if n := len(in.data); n > maxInput {
+		return fmt.Errorf("%s of %d bytes: at most %d are taken", typ, n, maxInput)
 	}
 	return e.ask(ctx, &request{input: &in}).err
 }
