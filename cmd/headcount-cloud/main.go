@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // small boards have no zone files
 
 	"github.com/spf13/cobra"
 

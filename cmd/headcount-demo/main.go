@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // small boards have no zone files
 
 	"github.com/spf13/cobra"
 )
@@ -33,7 +34,7 @@ func command() *cobra.Command {
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 	}
 	f := cmd.Flags()
-	f.Float64Var(&o.speed, "speed", 10, "how many times faster than the clock the people live")
+	f.Float64Var(&o.speed, "speed", 3, "how many times faster than the clock the people live; the sensors do not, so much more than 5 is no honest picture")
 	f.Uint64Var(&o.seed, "seed", 1, "of the building's people and errors")
 	f.StringVar(&o.dir, "dir", "", "keep the stores here (default: a new temporary directory, removed at the end)")
 	f.StringVar(&o.http, "http", "127.0.0.1:8080", "address of the hub's page; any free port when it is taken")
@@ -64,14 +65,27 @@ func welcome(w io.Writer, d *demo) {
 	fmt.Fprintf(w, `
 Headcount demo: %d spaces, %d doors, %d sensors over MQTT, HTTP and serial, 200 simulated people
 
-  hub    %s/   truth beside estimate, controls
-  cloud  %s/   what the cloud knows of the site
-  MQTT   %s   serial %s   store %s
+  hub    %s/   truth beside estimate, controls%s
+  cloud  %s/   what the cloud knows of the site%s
+  MQTT   %s%s   serial %s   store %s
 
-Keys, each with Enter: l cut or restore the cloud link   f fail a sensor   m mend all   k kill and restart the hub   t truth   q quit
-
-`, len(site.Spaces), len(site.Doors), len(site.Sensors), d.hubURL(), d.tier.HTTPAddr(), d.mqttURL(), d.ptyName, d.dir)
+%s
+`, len(site.Spaces), len(site.Doors), len(site.Sensors), d.hubURL(), taken(d.opts.http, d.hubURL()),
+		d.tier.HTTPAddr(), taken(d.opts.cloud, d.tier.HTTPAddr()), d.mqttURL(), taken(d.opts.mqtt, d.mqttURL()), d.ptyName, d.dir, keyHelp)
 }
+
+// taken tells that another address than the one asked for had to be taken.
+func taken(asked, got string) string {
+	if strings.HasSuffix(got, "//"+asked) || strings.HasSuffix(asked, ":0") {
+		return ""
+	}
+	return " (" + asked + " is taken)"
+}
+
+const keyHelp = `Keys, each with Enter:
+  l  cut or restore the cloud link     f  make a sensor fail     m  mend all sensors
+  r  stop the hub, start it again      t  truth and estimate     q  quit
+`
 
 // keys obeys what is typed until the input ends.
 func keys(in io.Reader, out io.Writer, d *demo, quit func()) {
@@ -95,14 +109,16 @@ func keys(in io.Reader, out io.Writer, d *demo, quit func()) {
 		case "m":
 			d.mendAll()
 			fmt.Fprintln(out, "all sensors work")
-		case "k":
-			fmt.Fprintln(out, "the hub is killed and started again")
+		case "r":
 			d.restartHub()
+			fmt.Fprintln(out, "the hub stops and starts again on its store; sensors wait for their acknowledgements")
 		case "t":
 			printTruth(out, d)
 		case "q":
 			quit()
 			return
+		default:
+			fmt.Fprint(out, keyHelp)
 		}
 		if err != nil {
 			fmt.Fprintln(out, err)

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -28,7 +29,7 @@ func statusCommand() *cobra.Command {
 		}
 		health := api.Judge(s)
 		if c.asJSON {
-			fmt.Fprintln(cmd.OutOrStdout(), string(raw))
+			fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSpace(string(raw)))
 		} else {
 			printStatus(cmd.OutOrStdout(), s, health)
 		}
@@ -49,9 +50,9 @@ func printStatus(w io.Writer, s api.Status, h api.Health) {
 	}
 	t := table(w)
 	fmt.Fprintf(t, "readings\t%d accepted, %d duplicate, %d rejected, %d pending\n", s.Counts.Readings, s.Counts.Duplicates, s.Counts.Rejected, s.Counts.Pending)
-	fmt.Fprintf(t, "journal\t%s in %d segments, epoch %s\n", bytesText(s.Storage.Bytes), s.Storage.Segments, s.Epoch)
-	fmt.Fprintf(t, "events\thead %d, applied by the cloud %d\n", s.Lanes.Events.Head, s.Lanes.Events.Mark)
-	fmt.Fprintf(t, "readings lane\thead %d, applied by the cloud %d\n", s.Lanes.Readings.Head, s.Lanes.Readings.Mark)
+	fmt.Fprintf(t, "journal\t%s, segments %d, epoch %s\n", bytesText(s.Storage.Bytes), s.Storage.Segments, s.Epoch)
+	fmt.Fprintf(t, "lane events\t%s\n", laneText(s.Lanes.Events, s.Uplink.Configured))
+	fmt.Fprintf(t, "lane readings\t%s\n", laneText(s.Lanes.Readings, s.Uplink.Configured))
 	fmt.Fprintf(t, "uplink\t%s\n", uplinkText(s))
 	for _, in := range s.Inputs {
 		fmt.Fprintf(t, "input %s\t%s %s\n", in.ID, map[bool]string{true: "up", false: "DOWN"}[in.Up], in.Detail)
@@ -60,6 +61,13 @@ func printStatus(w io.Writer, s api.Status, h api.Health) {
 		fmt.Fprintf(t, "warning\t%s\n", warning)
 	}
 	t.Flush()
+}
+
+func laneText(l api.Lane, uplink bool) string {
+	if !uplink {
+		return fmt.Sprintf("head %d", l.Head)
+	}
+	return fmt.Sprintf("head %d, applied by the cloud %d", l.Head, l.Mark)
 }
 
 func uplinkText(s api.Status) string {
@@ -134,9 +142,44 @@ func clockText(t time.Time) string {
 
 func printRaw(w io.Writer, raw []byte, err error) error {
 	if err == nil {
-		fmt.Fprintln(w, string(raw))
+		fmt.Fprintln(w, strings.TrimSpace(string(raw)))
 	}
 	return err
+}
+
+// command sends a command to the hub and says what it did.
+func (c *client) command(cmd *cobra.Command, path string, body any, done string) error {
+	raw, err := c.post(path, body)
+	if err != nil {
+		return err
+	}
+	if c.asJSON {
+		done = strings.TrimSpace(string(raw))
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), done)
+	return nil
+}
+
+// valuesText lists a device's newest values as a person reads them.
+func valuesText(values []edge.Value) string {
+	if len(values) == 0 {
+		return "-"
+	}
+	parts := make([]string, len(values))
+	for i, v := range values {
+		parts[i] = fmt.Sprintf("%s=%s", v.Kind, valueText(v))
+	}
+	return strings.Join(parts, " ")
+}
+
+func valueText(v edge.Value) string {
+	switch v.Type {
+	case edge.Text:
+		return v.Text
+	case edge.Bool:
+		return strconv.FormatBool(v.True())
+	}
+	return strconv.FormatFloat(v.Num, 'f', -1, 64)
 }
 
 // alertsCommand lists alerts and acknowledges them.
@@ -150,6 +193,10 @@ func alertsCommand() *cobra.Command {
 		if err != nil || c.asJSON {
 			return printRaw(cmd.OutOrStdout(), raw, err)
 		}
+		if len(list.Alerts) == 0 {
+			fmt.Fprintln(cmd.OutOrStdout(), "no alerts")
+			return nil
+		}
 		t := table(cmd.OutOrStdout())
 		fmt.Fprintln(t, "ID\tSTATE\tSEVERITY\tSINCE\tMESSAGE")
 		for _, a := range list.Alerts {
@@ -157,12 +204,11 @@ func alertsCommand() *cobra.Command {
 		}
 		return t.Flush()
 	}
-	var by, note string
+	var note string
 	ack := &cobra.Command{Use: "acknowledge ID", Short: "Say that somebody takes care of an alert", Args: cobra.ExactArgs(1)}
-	ack.Flags().StringVar(&by, "by", "", "who takes care of it")
 	ack.Flags().StringVar(&note, "note", "", "a note for the others")
 	ack.RunE = func(cmd *cobra.Command, args []string) error {
-		return c.post("/v1/alerts/"+url.PathEscape(args[0])+"/acknowledge", omitEmpty(map[string]string{"by": by, "note": note}), nil)
+		return c.command(cmd, "/v1/alerts/"+url.PathEscape(args[0])+"/acknowledge", omitEmpty(map[string]string{"note": note}), "acknowledged "+args[0])
 	}
 	cmd.AddCommand(ack)
 	return cmd
@@ -194,18 +240,21 @@ func devicesCommand() *cobra.Command {
 		if err != nil || c.asJSON {
 			return printRaw(cmd.OutOrStdout(), raw, err)
 		}
+		if len(list.Devices) == 0 {
+			fmt.Fprintln(cmd.OutOrStdout(), "no devices")
+			return nil
+		}
 		t := table(cmd.OutOrStdout())
 		fmt.Fprintln(t, "ADDRESS\tSTATE\tSENSOR\tREADINGS\tLAST SEEN\tLAST VALUES")
 		for _, d := range list.Devices {
-			values, _ := json.Marshal(d.Last)
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", d.Address, d.State, d.Sensor, d.Readings, clockText(d.LastSeen), values)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", d.Address, d.State, d.Sensor, d.Readings, clockText(d.LastSeen), valuesText(d.Last))
 		}
 		return t.Flush()
 	}
 	cmd.AddCommand(approveCommand(c), &cobra.Command{
 		Use: "ignore ADDRESS", Short: "Count a device's readings, but do not store them", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return c.post("/v1/devices/"+url.PathEscape(args[0])+"/ignore", struct{}{}, nil)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.command(cmd, "/v1/devices/"+url.PathEscape(args[0])+"/ignore", struct{}{}, args[0]+" is ignored; its readings are counted only")
 		},
 	})
 	return cmd
@@ -220,10 +269,18 @@ func approveCommand(c *client) *cobra.Command {
 	f.StringVar(&s.door, "door", "", "the door that it observes")
 	f.StringVar(&s.class, "class", "", "sensor class: pir, line-tof, desk, …")
 	f.StringVar(&s.profile, "profile", "", "sensor model")
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		return c.post("/v1/devices/"+url.PathEscape(args[0])+"/approve", omitEmpty(map[string]string{
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case s.id == "":
+			return usage(errors.New("--sensor is required: the id that the sensor gets"))
+		case (s.space == "") == (s.door == ""):
+			return usage(errors.New("say what it observes: --space or --door"))
+		case s.class == "" && s.profile == "":
+			return usage(errors.New("say what it is: --class or --profile"))
+		}
+		return c.command(cmd, "/v1/devices/"+url.PathEscape(args[0])+"/approve", omitEmpty(map[string]string{
 			"id": s.id, "space": s.space, "door": s.door, "class": s.class, "profile": s.profile,
-		}), nil)
+		}), args[0]+" serves sensor "+s.id)
 	}
 	return cmd
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -17,6 +20,7 @@ import (
 
 // client talks to the running hub.
 type client struct {
+	config    string
 	url       string
 	tokenFile string
 	asJSON    bool
@@ -25,15 +29,61 @@ type client struct {
 
 // flags adds what every command that asks the hub takes.
 func (c *client) flags(cmd *cobra.Command) {
-	url := os.Getenv("HEADCOUNT_URL")
-	if url == "" {
-		url = "http://127.0.0.1:8080"
-	}
 	f := cmd.PersistentFlags()
-	f.StringVar(&c.url, "url", url, "address of the running hub (also HEADCOUNT_URL)")
-	f.StringVar(&c.tokenFile, "token-file", os.Getenv("HEADCOUNT_TOKEN_FILE"), "file with the token for the hub's API (also HEADCOUNT_TOKEN_FILE)")
+	f.StringVar(&c.url, "url", os.Getenv("HEADCOUNT_URL"), "address of the running hub (also HEADCOUNT_URL; default: http.listen of the configuration)")
+	f.StringVar(&c.tokenFile, "token-file", os.Getenv("HEADCOUNT_TOKEN_FILE"), "file with the token for the hub's API (also HEADCOUNT_TOKEN_FILE; default: http.token_file of the configuration)")
+	configFlag(cmd, &c.config)
 	f.BoolVar(&c.asJSON, "json", false, "print the hub's answer as JSON")
 	c.http.Timeout = 30 * time.Second
+}
+
+// defaultURL is where a hub listens that is not configured otherwise.
+const defaultURL = "http://127.0.0.1:8080"
+
+// locate fills in from the configuration what no flag says. A configuration that cannot be read
+// is no mistake here: who asks a hub need not be the one who may read its file.
+func (c *client) locate() {
+	if c.url != "" {
+		return
+	}
+	c.url = defaultURL
+	cfg, err := load(c.config)
+	if err != nil {
+		return
+	}
+	if host, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil && port != "0" {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		c.url = "http://" + net.JoinHostPort(host, port)
+	}
+	if cert := cfg.HTTP.TLSCertFile; cert != "" {
+		c.url = "https" + strings.TrimPrefix(c.url, "http")
+		c.http.Transport = &http.Transport{TLSClientConfig: pinned(cert)}
+	}
+	if c.tokenFile == "" {
+		c.tokenFile = cfg.HTTP.TokenFile
+	}
+}
+
+// pinned trusts the one certificate that the hub on this machine was given, whatever name is in
+// it: the file is the proof.
+func pinned(file string) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // VerifyConnection is stricter: this certificate and no other
+		VerifyConnection: func(s tls.ConnectionState) error {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			block, _ := pem.Decode(b)
+			if block == nil || len(s.PeerCertificates) == 0 || !bytes.Equal(block.Bytes, s.PeerCertificates[0].Raw) {
+				return fmt.Errorf("who answers does not have the certificate of %s", file)
+			}
+			return nil
+		},
+	}
 }
 
 // get asks for a path and decodes the answer into v; raw is the answer as it came.
@@ -42,16 +92,16 @@ func (c *client) get(path string, v any) (raw []byte, err error) {
 }
 
 // post sends a JSON body.
-func (c *client) post(path string, body, v any) error {
+func (c *client) post(path string, body any) (raw []byte, err error) {
 	b, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = c.do(http.MethodPost, path, b, v)
-	return err
+	return c.do(http.MethodPost, path, b, nil)
 }
 
 func (c *client) do(method, path string, body []byte, v any) ([]byte, error) {
+	c.locate()
 	req, err := http.NewRequest(method, strings.TrimRight(c.url, "/")+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, usage(fmt.Errorf("--url %s: %w", c.url, err))
@@ -87,11 +137,27 @@ func (c *client) do(method, path string, body []byte, v any) ([]byte, error) {
 
 // refusal makes an error of an RFC 9457 problem.
 func refusal(status int, raw []byte) error {
-	var p struct{ Title, Detail string }
-	if json.Unmarshal(raw, &p) == nil && p.Detail != "" {
-		return fmt.Errorf("the hub refuses (%d): %s", status, p.Detail)
+	var p struct {
+		Detail string
+		Errors []struct {
+			Message, Location string
+			Value             any
+		}
 	}
-	return fmt.Errorf("the hub refuses: %d %s", status, http.StatusText(status))
+	text := http.StatusText(status)
+	if json.Unmarshal(raw, &p) == nil && p.Detail != "" {
+		text = p.Detail
+	}
+	for _, e := range p.Errors {
+		text += "\n  " + strings.TrimPrefix(strings.TrimPrefix(e.Location, "body."), "query.") + ": " + e.Message
+		if v, ok := e.Value.(string); ok && v != "" {
+			text += fmt.Sprintf(" (%q)", v)
+		}
+	}
+	if status == http.StatusUnauthorized {
+		text += "\nname the file with the token: --token-file or HEADCOUNT_TOKEN_FILE"
+	}
+	return fmt.Errorf("the hub refuses (%d): %s", status, text)
 }
 
 func (c *client) authorize(req *http.Request) error {
@@ -102,10 +168,16 @@ func (c *client) authorize(req *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("--token-file: %w", err)
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	if _, token, named := strings.Cut(line, ":"); named {
-		line = token
+	// The hub's own file may have comments and names before the tokens.
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if _, token, named := strings.Cut(line, ":"); named {
+			line = token
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(line))
+		return nil
 	}
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(line))
-	return nil
+	return fmt.Errorf("--token-file %s has no token", c.tokenFile)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -45,26 +46,20 @@ func initCommand() *cobra.Command {
 // configCommand checks and shows the configuration.
 func configCommand() *cobra.Command {
 	var path string
+	var asJSON bool
 	cmd := &cobra.Command{Use: "config", Short: "Check, show and explain the configuration"}
 	configFlag(cmd, &path)
+	cmd.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.AddCommand(
 		&cobra.Command{Use: "check", Short: "Say everything that is wrong with it (exit 78), or nothing", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := load(path)
-			if err != nil {
-				return err
-			}
-			for _, w := range cfg.Warnings {
-				fmt.Fprintln(cmd.OutOrStdout(), "warning:", w)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %d spaces, %d doors, %d sensors, %d inputs\n", cfg.Path, len(cfg.Site.Spaces), len(cfg.Site.Doors), len(cfg.Site.Sensors), len(cfg.Inputs))
-			return nil
+			return check(cmd.OutOrStdout(), path, asJSON)
 		}},
 		&cobra.Command{Use: "show", Short: "Print every effective value", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			return explain(cmd, path, "")
+			return explain(cmd.OutOrStdout(), path, "", asJSON)
 		}},
 		&cobra.Command{Use: "explain KEY", Short: "Say what a value is and where it comes from", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-			return explain(cmd, path, args[0])
+			return explain(cmd.OutOrStdout(), path, args[0], asJSON)
 		}},
 		&cobra.Command{Use: "schema", Short: "Print the JSON Schema of the file", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(config.Schema())
@@ -74,8 +69,61 @@ func configCommand() *cobra.Command {
 	return cmd
 }
 
+// verdict is what config check --json prints.
+type verdict struct {
+	File     string    `json:"file,omitempty"`
+	OK       bool      `json:"ok"`
+	Problems []mistake `json:"problems"`
+	Warnings []string  `json:"warnings"`
+}
+
+type mistake struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Env     string `json:"env,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// check judges the configuration. With --json its mistakes go to standard output, and nothing
+// else.
+func check(w io.Writer, path string, asJSON bool) error {
+	cfg, err := load(path)
+	if asJSON {
+		return checkJSON(w, cfg, err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, warning := range cfg.Warnings {
+		fmt.Fprintln(w, "warning:", warning)
+	}
+	fmt.Fprintf(w, "%s is good: spaces %d, doors %d, sensors %d, inputs %d\n", cfg.Path, len(cfg.Site.Spaces), len(cfg.Site.Doors), len(cfg.Site.Sensors), len(cfg.Inputs))
+	return nil
+}
+
+func checkJSON(w io.Writer, cfg *config.Config, err error) error {
+	v := verdict{OK: err == nil, Problems: []mistake{}, Warnings: []string{}}
+	if cfg != nil {
+		v.File, v.Warnings = cfg.Path, append(v.Warnings, cfg.Warnings...)
+	}
+	if list := (*config.Errors)(nil); errors.As(err, &list) {
+		for _, p := range list.Problems {
+			v.Problems = append(v.Problems, mistake{p.File, p.Line, p.Col, p.Env, p.Path, p.Msg, p.Hint})
+		}
+	} else if err != nil {
+		v.Problems = append(v.Problems, mistake{Message: err.Error()})
+	}
+	if printErr := printJSON(w, v); printErr != nil || err == nil {
+		return printErr
+	}
+	return &exitError{code: exitConfig, err: err, silent: true}
+}
+
 // explain prints the effective values of a key and of all below it.
-func explain(cmd *cobra.Command, path, key string) error {
+func explain(w io.Writer, path, key string, asJSON bool) error {
 	cfg, err := load(path)
 	if err != nil {
 		return err
@@ -84,10 +132,13 @@ func explain(cmd *cobra.Command, path, key string) error {
 	if len(list) == 0 {
 		return fmt.Errorf("there is no key %q in the configuration; see 'headcount config show'", key)
 	}
+	if asJSON {
+		return printJSON(w, list)
+	}
 	for _, e := range list {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s = %s   # %s\n", e.Key, e.Value, e.From)
+		fmt.Fprintf(w, "%s = %s   # %s\n", e.Key, e.Value, e.From)
 		if key != "" && e.Description != "" {
-			fmt.Fprintf(cmd.OutOrStdout(), "    %s\n", e.Description)
+			fmt.Fprintf(w, "    %s\n", e.Description)
 		}
 	}
 	return nil

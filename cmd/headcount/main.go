@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	_ "time/tzdata" // small boards have no zone files
 
 	"github.com/spf13/cobra"
 
@@ -64,6 +66,8 @@ func newRoot() *cobra.Command {
 		Use:           "headcount",
 		Short:         "Headcount: how many people are in each room",
 		Long:          "Headcount is the occupancy hub of a site: it reads sensors, keeps every reading durably,\ncounts people per space, raises alerts and replicates to the cloud tier.",
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
@@ -77,9 +81,7 @@ func newRoot() *cobra.Command {
 			fmt.Fprintln(c.OutOrStdout(), version)
 		}},
 	)
-	for _, c := range root.Commands() {
-		usageArgs(c)
-	}
+	usageArgs(root)
 	return root
 }
 
@@ -92,10 +94,17 @@ func usageArgs(c *cobra.Command) {
 		if check == nil {
 			check = cobra.NoArgs
 		}
-		if err := check(c, args); err != nil {
-			return usage(fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath()))
+		err := check(c, args)
+		if err == nil {
+			return nil
 		}
-		return nil
+		if c.HasSubCommands() && len(args) > 0 {
+			c.SuggestionsMinimumDistance = 2
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+			}
+		}
+		return usage(fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath()))
 	}
 	for _, sub := range c.Commands() {
 		usageArgs(sub)

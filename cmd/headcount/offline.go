@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/headcount-hub/headcount/drivers/decode"
+	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/config"
 	"github.com/headcount-hub/headcount/edge/hub"
 	"github.com/headcount-hub/headcount/edge/replay"
@@ -70,11 +72,13 @@ func replayCommand() *cobra.Command {
 // the same.
 func journalCommand() *cobra.Command {
 	var path, dir string
+	var asJSON bool
 	cmd := &cobra.Command{Use: "journal", Short: "Look into the store of a hub that is stopped"}
 	configFlag(cmd, &path)
 	cmd.PersistentFlags().StringVar(&dir, "dir", "", "the store's directory (default: that of the configuration)")
+	cmd.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON (export always does)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	with := func(f func(cmd *cobra.Command, s *hub.Store) error) func(*cobra.Command, []string) error {
+	with := func(f func(w io.Writer, s *hub.Store) error) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(path)
 			if err != nil {
@@ -87,26 +91,51 @@ func journalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(f(cmd, s), s.Close())
+			return errors.Join(f(cmd.OutOrStdout(), s), s.Close())
 		}
 	}
 	cmd.AddCommand(
-		&cobra.Command{Use: "stats", Short: "Lanes, marks, sizes", Args: cobra.NoArgs, RunE: with(func(cmd *cobra.Command, s *hub.Store) error {
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			enc.SetIndent("", "  ")
-			return enc.Encode(s.Stats())
+		&cobra.Command{Use: "stats", Short: "Lanes, marks, sizes", Args: cobra.NoArgs, RunE: with(func(w io.Writer, s *hub.Store) error {
+			if asJSON {
+				return printJSON(w, s.Stats())
+			}
+			return printJournal(w, s.Stats())
 		})},
-		&cobra.Command{Use: "export", Short: "Print every record as it is stored, one per line", Args: cobra.NoArgs, RunE: with(func(cmd *cobra.Command, s *hub.Store) error {
-			return s.Export(cmd.OutOrStdout())
+		&cobra.Command{Use: "export", Short: "Print every record as it is stored, one per line", Args: cobra.NoArgs, RunE: with(func(w io.Writer, s *hub.Store) error {
+			return s.Export(w)
 		})},
-		&cobra.Command{Use: "verify", Short: "Replay all inputs and compare every output byte", Args: cobra.NoArgs, RunE: with(func(cmd *cobra.Command, s *hub.Store) error {
+		&cobra.Command{Use: "verify", Short: "Replay all inputs and compare every output byte", Args: cobra.NoArgs, RunE: with(func(w io.Writer, s *hub.Store) error {
 			n, err := s.Verify()
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d outputs are what the inputs give, byte for byte\n", n)
+			if asJSON {
+				return printJSON(w, map[string]int{"verified": n})
+			}
+			fmt.Fprintf(w, "%d outputs are what the inputs give, byte for byte\n", n)
 			return nil
 		})},
 	)
 	return cmd
+}
+
+func printJournal(w io.Writer, j api.Journal) error {
+	t := table(w)
+	fmt.Fprintf(t, "store\t%s, %s, segments %d, quarantined %d\n", j.Storage.Dir, bytesText(j.Storage.Bytes), j.Storage.Segments, j.Storage.Quarantined)
+	fmt.Fprintf(t, "epoch\t%s\n", j.Epoch)
+	for _, l := range []struct {
+		name string
+		lane api.Lane
+	}{{"events", j.Lanes.Events}, {"readings", j.Lanes.Readings}} {
+		fmt.Fprintf(t, "lane %s\t%s, %d to send (%s), oldest of %s\n", l.name, laneText(l.lane, true), l.lane.BacklogRecords, bytesText(l.lane.BacklogBytes), clockText(l.lane.OldestUnsent))
+	}
+	return t.Flush()
+}
+
+// printJSON prints v as indented JSON.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -71,19 +73,31 @@ func configFlag(cmd *cobra.Command, path *string) {
 
 // load reads the configuration that the flag names, or the one that a first look uses.
 func load(path string) (*config.Config, error) {
-	dir := config.DefaultDir
-	if path == "" {
-		path = config.DefaultPath
-		if _, err := os.Stat(localConfig); err == nil {
-			path = localConfig
-			if dir, err = filepath.Abs(localDir); err != nil {
-				return nil, err
-			}
-		}
+	path, dir, err := place(path)
+	if err != nil {
+		return nil, err
 	}
 	cfg, err := config.Load(path, hub.ConfigOptions(os.Environ(), dir))
-	if os.IsNotExist(err) {
-		return nil, &exitError{code: exitConfig, err: fmt.Errorf("%w\nMake one with 'headcount init', or name it with --config", err)}
+	switch {
+	case err == nil:
+		return cfg, nil
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%w\nmake one with 'headcount init', or name it with --config", err)
+	case errors.Is(err, fs.ErrPermission):
+		err = fmt.Errorf("%w\nit is readable for root and the service only: try sudo", err)
 	}
-	return cfg, err
+	return nil, &exitError{code: exitConfig, err: err}
+}
+
+// place says which configuration a command without --config takes, and where its store is when
+// it names none.
+func place(path string) (file, dir string, err error) {
+	if path != "" {
+		return path, config.DefaultDir, nil
+	}
+	if _, err := os.Stat(localConfig); err != nil {
+		return config.DefaultPath, config.DefaultDir, nil
+	}
+	dir, err = filepath.Abs(localDir)
+	return localConfig, dir, err
 }

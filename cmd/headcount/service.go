@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
@@ -18,6 +21,7 @@ import (
 const (
 	serviceName = "headcount"
 	serviceUser = "headcount"
+	unitPath    = "/etc/systemd/system/headcount.service" // where kardianos/service writes it
 )
 
 // serviceCommand installs and controls the hub as a service of the machine.
@@ -28,7 +32,7 @@ func serviceCommand() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	verb := func(use, short, done string, do func(service.Service) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := newService(path)
+			s, err := newService("")
 			if err != nil {
 				return err
 			}
@@ -40,16 +44,16 @@ func serviceCommand() *cobra.Command {
 		}}
 	}
 	cmd.AddCommand(
-		verb("install", "Install and enable the service", "installed; start it with: headcount service start", func(s service.Service) error {
-			return install(s, path)
+		verb("install", "Install and enable the service", "installed; start it with: headcount service start", func(service.Service) error {
+			return install(path)
 		}),
 		verb("start", "Start it", "started", service.Service.Start),
 		verb("stop", "Stop it", "stopped", service.Service.Stop),
 		verb("restart", "Stop it and start it again", "restarted", service.Service.Restart),
-		verb("uninstall", "Remove the service; configuration and store stay", "uninstalled; configuration and store are where they were", service.Service.Uninstall),
-		&cobra.Command{Use: "status", Short: "Say whether it runs (exit 0 running, 5 not)", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			return serviceStatus(cmd, path)
-		}},
+		verb("uninstall", "Remove the service; configuration and store stay", "uninstalled; configuration and store are where they were", func(s service.Service) error {
+			return errors.Join(s.Stop(), s.Uninstall())
+		}),
+		statusOfService(),
 	)
 	return cmd
 }
@@ -61,31 +65,49 @@ type program struct{}
 func (program) Start(service.Service) error { return nil }
 func (program) Stop(service.Service) error  { return nil }
 
-func newService(configPath string) (service.Service, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find the program's own path: %w", err)
+// newService refuses other service managers than systemd: restart policy, watchdog and sandbox
+// are part of the product, and only the unit has them.
+func newService(unit string) (service.Service, error) {
+	if service.Platform() != "linux-systemd" {
+		return nil, &exitError{code: exitNotRunning, err: errors.New("there is no systemd on this machine: have its own service manager keep 'headcount run --config FILE' running (it stays in the foreground, logs to standard error and ends on SIGTERM)")}
 	}
-	if configPath, err = filepath.Abs(configPath); err != nil {
-		return nil, err
+	c := &service.Config{Name: serviceName, DisplayName: "Headcount", Description: "Headcount occupancy hub"}
+	if unit != "" {
+		c.Option = service.KeyValue{"SystemdScript": unit}
 	}
-	return service.New(program{}, &service.Config{
-		Name: serviceName, DisplayName: "Headcount", Description: "Headcount occupancy hub",
-		Executable: self, Arguments: []string{"run", "--config", configPath},
-		Option: service.KeyValue{"SystemdScript": systemd.Unit(self, configPath)},
-	})
+	return service.New(program{}, c)
 }
 
-// install refuses a configuration with mistakes, makes the service's user where the platform
-// needs one, and installs the hardened unit.
-func install(s service.Service, path string) error {
-	if _, err := load(path); err != nil {
-		return fmt.Errorf("not installed: %w", err)
+// install refuses a configuration with mistakes, makes the service's user, lets it read the
+// configuration, and installs the hardened unit.
+func install(path string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the program's own path: %w", err)
 	}
-	if s.Platform() == "linux-systemd" {
-		if err := ensureUser(); err != nil {
-			return err
-		}
+	if path, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	unit, err := systemd.Unit(self, path, cfg.Storage.Dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(unitPath); err == nil {
+		return fmt.Errorf("%s exists: it is installed already; to install it anew: headcount service uninstall", unitPath)
+	}
+	if err := ensureUser(); err != nil {
+		return err
+	}
+	if err := prepare(path, cfg.Storage.Dir); err != nil {
+		return err
+	}
+	s, err := newService(unit)
+	if err != nil {
+		return err
 	}
 	return s.Install()
 }
@@ -95,34 +117,93 @@ func ensureUser() error {
 	if _, err := user.Lookup(serviceUser); err == nil {
 		return nil
 	}
-	out, err := exec.Command("useradd", "--system", "--user-group", "--home-dir", config.DefaultDir, "--shell", "/usr/sbin/nologin", serviceUser).CombinedOutput()
+	out, err := exec.Command("useradd", "--system", "--user-group", "--home-dir", config.DefaultDir, "--no-create-home", "--shell", "/usr/sbin/nologin", serviceUser).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("make the user %s: %w: %s", serviceUser, err, out)
 	}
 	return nil
 }
 
+// prepare lets the service's user read the configuration and, where the unit does not do it,
+// own the store.
+func prepare(path, state string) error {
+	u, err := user.Lookup(serviceUser)
+	if err != nil {
+		return err
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	readable := map[string]fs.FileMode{path: 0o040}
+	if dir := filepath.Dir(path); dir == filepath.Dir(config.DefaultPath) {
+		readable[dir] = 0o050
+	}
+	for name, bits := range readable {
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(os.Chown(name, -1, gid), os.Chmod(name, info.Mode().Perm()|bits)); err != nil {
+			return err
+		}
+	}
+	if state == config.DefaultDir {
+		return nil
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	return os.Chown(state, uid, gid)
+}
+
 func serviceError(verb string, err error) error {
-	if errors.Is(err, os.ErrPermission) || os.Geteuid() != 0 {
-		return fmt.Errorf("service %s: %w; it needs root: try sudo headcount service %s", verb, err, verb)
+	var bad *config.Errors
+	switch coded := (*exitError)(nil); {
+	case errors.As(err, &bad), errors.As(err, &coded):
+		return fmt.Errorf("not done: %w", err)
+	case errors.Is(err, service.ErrNotInstalled):
+		return &exitError{code: exitNotRunning, err: errors.New("not installed: sudo headcount service install")}
+	case errors.Is(err, fs.ErrPermission) || os.Geteuid() != 0:
+		return fmt.Errorf("service %s: %w; it needs root: sudo headcount service %s", verb, err, verb)
+	case verb == "start" || verb == "restart":
+		return fmt.Errorf("service %s: %w; see: systemctl status headcount, journalctl -u headcount", verb, err)
 	}
 	return fmt.Errorf("service %s: %w", verb, err)
 }
 
-func serviceStatus(cmd *cobra.Command, path string) error {
-	s, err := newService(path)
+// statusOfService says whether the service runs; `headcount status` says how it does.
+func statusOfService() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "status", Short: "Say whether it runs (exit 0 running, 5 not)", Args: cobra.NoArgs}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		state, hint := serviceState()
+		if asJSON {
+			if err := printJSON(cmd.OutOrStdout(), map[string]string{"service": state}); err != nil {
+				return err
+			}
+		} else {
+			fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSuffix(state+": "+hint, ": "))
+		}
+		if state == "running" {
+			return nil
+		}
+		return &exitError{code: exitNotRunning, err: errors.New(state), silent: true}
+	}
+	return cmd
+}
+
+func serviceState() (state, hint string) {
+	s, err := newService("")
 	if err != nil {
-		return err
+		return "no systemd", strings.TrimPrefix(err.Error(), "there is no systemd on this machine: ")
 	}
-	status, err := s.Status()
-	switch {
+	switch status, err := s.Status(); {
 	case errors.Is(err, service.ErrNotInstalled):
-		return &exitError{code: exitNotRunning, err: errors.New("not installed: headcount service install")}
+		return "not installed", "sudo headcount service install"
 	case err != nil:
-		return serviceError("status", err)
+		return "failed", err.Error() + "; see: systemctl status headcount, journalctl -u headcount"
 	case status == service.StatusRunning:
-		fmt.Fprintln(cmd.OutOrStdout(), "running")
-		return nil
+		return "running", ""
 	}
-	return &exitError{code: exitNotRunning, err: errors.New("installed, not running: headcount service start")}
+	return "stopped", "sudo headcount service start"
 }

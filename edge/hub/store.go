@@ -8,12 +8,16 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/engine"
 	"github.com/headcount-hub/headcount/edge/journal"
 )
 
 // Store is the store of a hub that is stopped, opened for the operator's tools.
-type Store struct{ j *journal.Journal }
+type Store struct {
+	dir string
+	j   *journal.Journal
+}
 
 // OpenStore opens the store under a hub's state directory. It makes none.
 func OpenStore(dir, site string) (*Store, error) {
@@ -21,17 +25,27 @@ func OpenStore(dir, site string) (*Store, error) {
 		return nil, fmt.Errorf("there is no store under %s: %w; name the hub's storage.dir with --dir", dir, err)
 	}
 	j, err := journal.Open(journal.Options{Dir: journalDir(dir), Source: site, ReadOnly: true, Log: slog.New(slog.DiscardHandler)})
+	if errors.Is(err, journal.ErrLocked) {
+		return nil, fmt.Errorf("a hub runs on the store under %s: stop it first, or ask it with 'headcount status' or GET /v1/journal", dir)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Store{j}, nil
+	return &Store{dir, j}, nil
 }
 
 // Close gives the store back.
 func (s *Store) Close() error { return s.j.Close() }
 
-// Stats describes the store.
-func (s *Store) Stats() journal.Stats { return s.j.Stats() }
+// Stats describes the store as GET /v1/journal does.
+func (s *Store) Stats() api.Journal {
+	stats := s.j.Stats()
+	return api.Journal{
+		Epoch:   stats.Epoch,
+		Lanes:   api.Lanes{Events: laneStatus(stats.Events), Readings: laneStatus(stats.Readings)},
+		Storage: api.Storage{Dir: s.dir, Bytes: stats.Bytes, Segments: stats.Segments, Quarantined: len(stats.Quarantined)},
+	}
+}
 
 // Verify replays the inputs and compares every output byte; it returns how many it compared.
 func (s *Store) Verify() (int, error) { return engine.Verify(s.j) }

@@ -188,11 +188,8 @@ func (l *link) onLost(lane edge.Lane, from, to uint64) {
 
 // describe is the uplink's part of the status.
 func (l *link) describe(told engine.Link) api.Uplink {
-	u := api.Uplink{Configured: true, Since: told.Since}
-	if s := l.status.Load(); s != nil {
-		u.Connected, u.Reason, u.LastMarkAt = s.Connected, s.Reason, s.MarkedAt
-	}
-	return u
+	s := l.pump.Status()
+	return api.Uplink{Configured: true, Since: told.Since, Connected: s.Connected, Reason: s.Reason, LastMarkAt: s.MarkedAt}
 }
 
 func (h *Hub) heartbeat() wire.Heartbeat {
@@ -238,6 +235,9 @@ func (p pumped) Release(lane edge.Lane, m wire.Mark) error {
 func (in *input) describe(known []engine.DriverStatus) api.Input {
 	in.mu.Lock()
 	s := in.status
+	if !in.known {
+		s.Detail = "starting"
+	}
 	in.mu.Unlock()
 	out := api.Input{ID: in.id, Driver: in.name, Up: s.Up, Detail: s.Detail}
 	for _, d := range known {
