@@ -34,15 +34,20 @@ type shown struct {
 }
 
 // publish looks at what changed by now and appends the occupancies that readers must learn of.
+// A sum is looked at, and its state settled, only when it may be published.
 func (m *Model) publish(out []edge.Occupancy) []edge.Occupancy {
 	for i := range m.spaces {
-		p := &m.spaces[i].pub
+		p, sum := &m.spaces[i].pub, m.spaces[i].room == nil
 		open := p.at+minInterval <= m.now
+		if sum && !open { // it changes with each of its spaces, and costs as much as all of them
+			p.due, p.dirty = p.due || p.dirty, false
+			continue
+		}
 		if !p.dirty && !(p.due && open) {
 			continue
 		}
 		v := m.view(i)
-		if p.dirty {
+		if p.dirty || sum {
 			p.settle(v, m.now)
 		}
 		p.dirty, p.due = false, !open
