@@ -7,7 +7,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,22 +24,25 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/engine"
+	"github.com/headcount-hub/headcount/edge/journal"
 )
 
 // rig is a whole installation of real processes: hub, cloud, mosquitto, a serial line.
 type rig struct {
-	t         *testing.T
-	dir       string
-	hubBinary string
-	hubURL    string
-	brokerURL string // the hub's own broker, host:port
-	cloudHTTP string
-	cloudNATS string
-	mosquitto string // host:port
-	master    *os.File
-	config    string
-	hub       *process
-	cloud     *process
+	t                      *testing.T
+	dir                    string
+	hubBinary, cloudBinary string
+	hubURL                 string
+	brokerURL              string // the hub's own broker, host:port
+	cloudHTTP              string
+	cloudNATS              string
+	mosquitto              string // host:port
+	serial                 *line
+	config                 string
+	hub                    *process
+	cloud                  *process
+	broker                 *process // mosquitto
 }
 
 const rigSite = "rig"
@@ -55,15 +58,16 @@ func binary(t *testing.T, dir, name string, tags string) string {
 	return path
 }
 
-// newRig starts everything but the hub.
-func newRig(t *testing.T, tags string) *rig {
+// newRig starts everything but the hub, which is built with tags; more is further configuration.
+func newRig(t *testing.T, tags, more string) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
 	r.hubBinary = binary(t, r.dir, "headcount", tags)
 	r.hubURL, r.brokerURL = "http://"+freeAddr(t), freeAddr(t)
 	r.cloudHTTP, r.cloudNATS, r.mosquitto = freeAddr(t), freeAddr(t), freeAddr(t)
-	r.startCloud(binary(t, r.dir, "headcount-cloud", ""))
-	creds, err := exec.Command(r.cloud.cmd.Path, "enrol", "acme", rigSite, "--data", filepath.Join(r.dir, "cloud")).Output()
+	r.cloudBinary = binary(t, r.dir, "headcount-cloud", "")
+	r.startCloud()
+	creds, err := exec.Command(r.cloudBinary, "enrol", "acme", rigSite, "--data", r.cloudDir()).Output()
 	if err != nil {
 		t.Fatalf("enrol: %v", err)
 	}
@@ -73,7 +77,7 @@ func newRig(t *testing.T, tags string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.master = master
+	r.serial = newLine(master)
 	t.Cleanup(func() { master.Close(); slave.Close() })
 	r.config = r.write("headcount.yaml", fmt.Appendf(nil, `
 site: {id: %s, timezone: UTC}
@@ -88,7 +92,7 @@ sensors:
 uplink: {url: "nats://%s", credentials_file: site.creds}
 storage: {dir: hub}
 http: {listen: %q}
-`, rigSite, r.sensors(), r.brokerURL, r.mosquitto, slave.Name(), r.cloudNATS, r.hubURL[len("http://"):]))
+%s`, rigSite, r.sensors(), r.brokerURL, r.mosquitto, slave.Name(), r.cloudNATS, r.hubURL[len("http://"):], more))
 	return r
 }
 
@@ -219,15 +223,42 @@ func healthy(url string) bool {
 
 func (r *rig) startHub() {
 	r.t.Helper()
-	r.hub = r.spawn(r.hubBinary, "run", "--config", r.config)
-	r.until("hub serves", 20*time.Second, func() bool { return healthy(r.hubURL + "/health/ready") })
+	r.spawnHub()
+	r.hubServes()
 }
 
-func (r *rig) startCloud(path string) {
+// spawnHub starts the hub and does not wait for it.
+func (r *rig) spawnHub() { r.hub = r.spawn(r.hubBinary, "run", "--config", r.config) }
+
+func (r *rig) hubServes() {
 	r.t.Helper()
-	r.cloud = r.spawn(path, "run", "--data", filepath.Join(r.dir, "cloud"), "--http", r.cloudHTTP, "--nats", r.cloudNATS)
+	r.until("hub serves", 20*time.Second, func() bool { return healthy(r.hubURL + "/health/live") })
+}
+
+// stop kills hub and cloud, so that their stores can be looked into.
+func (r *rig) stop() {
+	r.hub.kill()
+	r.cloud.kill()
+}
+
+func (r *rig) startCloud() {
+	r.t.Helper()
+	r.spawnCloud()
+	r.cloudServes()
+}
+
+// spawnCloud starts the cloud with its NATS server and does not wait for it.
+func (r *rig) spawnCloud() {
+	r.cloud = r.spawn(r.cloudBinary, "run", "--data", r.cloudDir(), "--http", r.cloudHTTP, "--nats", r.cloudNATS)
+}
+
+func (r *rig) cloudServes() {
+	r.t.Helper()
 	r.until("cloud serves", 30*time.Second, func() bool { return healthy("http://" + r.cloudHTTP + "/health/ready") })
 }
+
+func (r *rig) cloudDir() string { return filepath.Join(r.dir, "cloud") }
+func (r *rig) hubDir() string   { return filepath.Join(r.dir, "hub") }
 
 func (r *rig) startMosquitto() {
 	r.t.Helper()
@@ -236,11 +267,11 @@ func (r *rig) startMosquitto() {
 		path = "/usr/sbin/mosquitto"
 	}
 	_, port, _ := net.SplitHostPort(r.mosquitto)
-	conf := r.write("mosquitto.conf", []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 100\nuser root\n"))
+	conf := r.write("mosquitto.conf", []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n"))
 	if _, err := os.Stat(path); err != nil {
 		r.t.Fatalf("mosquitto is not installed: %v; run .ci/tools", err)
 	}
-	r.spawn(path, "-c", conf)
+	r.broker = r.spawn(path, "-c", conf)
 	r.until("mosquitto listens", 10*time.Second, func() bool {
 		c, err := net.Dial("tcp", r.mosquitto)
 		if err == nil {
@@ -250,62 +281,129 @@ func (r *rig) startMosquitto() {
 	})
 }
 
-// status asks the hub how far it is; ok is false while it does not answer.
-func (r *rig) status() (s struct {
-	Epoch string
-	Lanes struct{ Events, Readings struct{ Head, Mark uint64 } }
-}, ok bool) {
-	res, err := http.Get(r.hubURL + "/v1/status")
+// get reads JSON from a URL into v; false while nobody answers 200.
+func get(url string, v any) bool {
+	res, err := http.Get(url)
 	if err != nil {
-		return s, false
+		return false
 	}
 	defer res.Body.Close()
-	return s, json.NewDecoder(res.Body).Decode(&s) == nil && s.Lanes.Readings.Head > 0
+	return res.StatusCode == http.StatusOK && json.NewDecoder(res.Body).Decode(v) == nil
+}
+
+// status is what the rig wants to know of a hub.
+type status struct {
+	Epoch  string
+	Uplink struct {
+		Connected bool
+		Reason    string
+	}
+	Lanes struct {
+		Events, Readings struct{ Head, Mark, Backlog_records uint64 }
+	}
+	Inputs []struct {
+		Driver string
+		Up     bool
+	}
 }
 
 // drained waits until the cloud has applied everything that the hub holds.
 func (r *rig) drained(limit time.Duration) {
 	r.t.Helper()
 	r.until("the cloud has everything", limit, func() bool {
-		s, ok := r.status()
-		return ok && s.Lanes.Events.Mark == s.Lanes.Events.Head && s.Lanes.Readings.Mark == s.Lanes.Readings.Head
+		var s status
+		return get(r.hubURL+"/v1/status", &s) && s.Uplink.Connected && s.Lanes.Readings.Head > 0 &&
+			s.Lanes.Events.Backlog_records == 0 && s.Lanes.Readings.Backlog_records == 0
 	})
 }
 
-// applied reads the cloud's database: the sequence numbers of every sensor's readings in the
-// order in which the site wrote them. The cloud must be stopped.
-func (r *rig) applied() map[string][]string {
+// inputsUp waits until every input of the hub is connected.
+func (r *rig) inputsUp() {
 	r.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(r.dir, "cloud", "cloud.db"))
+	r.until("the hub's inputs are up", 30*time.Second, func() bool {
+		var s status
+		return get(r.hubURL+"/v1/status", &s) && len(s.Inputs) == len(transports) &&
+			!slices.ContainsFunc(s.Inputs, func(in struct {
+				Driver string
+				Up     bool
+			}) bool {
+				return !in.Up
+			})
+	})
+}
+
+// query runs a query on the cloud's database, which scan reads row by row. The cloud must be
+// stopped.
+func (r *rig) query(sqlText string, scan func(*sql.Rows) error) {
+	r.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(r.cloudDir(), "cloud.db"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer db.Close()
-	rows, err := db.Query("SELECT body FROM readings ORDER BY epoch, seq")
+	rows, err := db.Query(sqlText)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer rows.Close()
-	out := map[string][]string{}
 	for rows.Next() {
+		if err := scan(rows); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// records reads one table of the cloud's records in the order in which the site wrote them.
+func (r *rig) records(table string) (out []edge.Record) {
+	r.t.Helper()
+	r.query("SELECT body FROM "+table+" ORDER BY epoch, seq", func(rows *sql.Rows) error {
 		var body []byte
 		if err := rows.Scan(&body); err != nil {
-			r.t.Fatal(err)
+			return err
 		}
 		rec, err := edge.ParseRecord(body)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		var rs []edge.Reading
-		if err := json.Unmarshal(rec.Data, &rs); err != nil {
-			r.t.Fatal(err)
-		}
-		for _, x := range rs {
+		out = append(out, rec)
+		return err
+	})
+	return out
+}
+
+// applied is the ids of every sensor's readings in the cloud, in the order in which the site
+// wrote them.
+func (r *rig) applied() map[string][]string {
+	r.t.Helper()
+	out := map[string][]string{}
+	for _, rec := range r.records("readings") {
+		for _, x := range readings(r.t, rec) {
 			out[x.Sensor] = append(out[x.Sensor], x.Seq)
 		}
 	}
-	if err := errors.Join(rows.Err()); err != nil {
-		r.t.Fatal(err)
+	return out
+}
+
+func readings(t *testing.T, rec edge.Record) (rs []edge.Reading) {
+	t.Helper()
+	if err := json.Unmarshal(rec.Data, &rs); err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+// declared is every range of records that the hub has declared lost, as the cloud has it.
+func (r *rig) declared() (out []journal.Lost) {
+	r.t.Helper()
+	for _, rec := range r.records("events") {
+		if rec.Type != engine.TypeLost {
+			continue
+		}
+		var l journal.Lost
+		if err := json.Unmarshal(rec.Data, &l); err != nil {
+			r.t.Fatal(err)
+		}
+		out = append(out, l)
 	}
 	return out
 }
