@@ -39,7 +39,7 @@ func (t *Tier) routes(mux *http.ServeMux) {
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		twin.WriteProblem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path)
 	})
-	mux.Handle("/", web.Handler())
+	mux.Handle("/", web.Handler(web.Page{Cloud: true}))
 }
 
 // queryContext bounds what health and metrics ask the database.

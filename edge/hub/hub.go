@@ -228,7 +228,7 @@ func (h *Hub) buildAPI() error {
 		}
 	}
 	h.api, err = api.New(api.Options{
-		Site: h.engine, History: history{h.journal}, Status: h, Web: web.Handler(), Routes: routes,
+		Site: h.engine, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: routes,
 		Tokens: tokens, Clients: live.NewClients(0), Log: h.log,
 	})
 	return err

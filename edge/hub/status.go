@@ -15,7 +15,7 @@ func (h *Hub) Status() api.Status {
 	s := api.Status{
 		Site: h.cfg.Site.ID, Name: h.cfg.Site.Name, Version: h.opts.Version, State: h.state.Load().(string),
 		StartedAt: h.started, Now: now, Clock: string(h.clock.State()), Epoch: h.journal.Epoch(),
-		Lanes:      api.Lanes{Events: laneStatus(stats.Events), Readings: laneStatus(stats.Readings)},
+		Lanes:      h.lanes(stats),
 		Storage:    api.Storage{Dir: h.cfg.Storage.Dir, Bytes: stats.Bytes, MaxSize: h.cfg.Storage.MaxSize, Segments: stats.Segments, Quarantined: len(stats.Quarantined)},
 		Counts:     view.Counts,
 		ConfigHash: h.cfg.Hash,
@@ -32,9 +32,38 @@ func (h *Hub) Status() api.Status {
 	return s
 }
 
+// lanes is how far the lanes are. The journal learns the cloud's mark only every few seconds, as
+// that costs a write; what the pump knows is newer.
+func (h *Hub) lanes(stats journal.Stats) api.Lanes {
+	l := api.Lanes{Events: laneStatus(stats.Events), Readings: laneStatus(stats.Readings)}
+	if h.uplink == nil {
+		return l
+	}
+	if s := h.uplink.pump.Status(); s.Epoch == h.journal.Epoch() {
+		advance(&l.Events, s.Events.Mark)
+		advance(&l.Readings, s.Readings.Mark)
+	}
+	return l
+}
+
 func laneStatus(l journal.LaneStats) api.Lane {
 	return api.Lane{
 		Head: l.Head, Mark: l.Mark.Seq, BacklogRecords: l.Pending, BacklogBytes: l.PendingBytes, OldestUnsent: l.OldestUnsent,
+	}
+}
+
+// advance moves a lane's mark to a newer one. The bytes left are then in proportion, and the
+// oldest unsent record is up to some seconds younger than told.
+func advance(l *api.Lane, mark uint64) {
+	mark = min(mark, l.Head) // it may be younger than what else is told
+	if mark <= l.Mark || l.BacklogRecords == 0 {
+		return
+	}
+	left := min(l.BacklogRecords, l.Head-mark)
+	l.BacklogBytes = int64(float64(l.BacklogBytes) * float64(left) / float64(l.BacklogRecords))
+	l.Mark, l.BacklogRecords = mark, left
+	if left == 0 {
+		l.OldestUnsent = time.Time{}
 	}
 }
 

@@ -1,6 +1,5 @@
 // Package web is the web page of hub and cloud: static files, embedded as they are, no build
-// step, nothing from elsewhere. The page finds out by itself whom it talks to: a server that
-// has GET /v1/sites is a cloud.
+// step, nothing from elsewhere. Whom the page talks to, the server writes into its markup.
 //
 // It guarantees that the page works under its own strict Content-Security-Policy, also where
 // no other middleware sets one, and that an updated binary is seen at the next load.
@@ -39,9 +38,31 @@ type file struct {
 	contentType string
 }
 
+// Page says what serves the page.
+type Page struct {
+	Cloud bool // many sites, GET /v1/sites; else a hub, which is one site
+	Demo  bool // of a simulation: it has GET /demo/state
+}
+
+const element = "<headcount-app>"
+
+// tag is the page's element with what the server is.
+func (p Page) tag() string {
+	kind, demo := "hub", ""
+	if p.Cloud {
+		kind = "cloud"
+	}
+	if p.Demo {
+		demo = " simulated"
+	}
+	return `<headcount-app server="` + kind + `"` + demo + `>`
+}
+
 // Handler serves the page at / and its files beside it.
-func Handler() http.Handler {
+func Handler(p Page) http.Handler {
 	files := load()
+	index := string(files["index.html"].body)
+	files["index.html"] = newFile("index.html", []byte(strings.Replace(index, element, p.tag(), 1)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
@@ -69,16 +90,18 @@ func load() map[string]file {
 			return err
 		}
 		body, err := static.ReadFile(name)
-		sum := sha256.Sum256(body)
-		files[strings.TrimPrefix(name, "static/")] = file{
-			body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, contentType: contentTypes[path.Ext(name)],
-		}
+		files[strings.TrimPrefix(name, "static/")] = newFile(name, body)
 		return err
 	})
 	if err != nil {
 		panic("web: embedded files: " + err.Error())
 	}
 	return files
+}
+
+func newFile(name string, body []byte) file {
+	sum := sha256.Sum256(body)
+	return file{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, contentType: contentTypes[path.Ext(name)]}
 }
 
 func (f file) serve(w http.ResponseWriter, r *http.Request) {

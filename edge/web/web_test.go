@@ -22,7 +22,7 @@ func get(t *testing.T, name string, h http.Header) *httptest.ResponseRecorder {
 		r.Header[k] = v
 	}
 	w := httptest.NewRecorder()
-	web.Handler().ServeHTTP(w, r)
+	web.Handler(web.Page{}).ServeHTTP(w, r)
 	return w
 }
 
@@ -59,8 +59,21 @@ func TestEveryFileIsServedWithItsTypeAndPolicy(t *testing.T) {
 			t.Errorf("%s: asked again with its ETag: got %d and %d bytes, want 304", name, again.Code, again.Body.Len())
 		}
 	}
-	if w := get(t, "/", nil); w.Code != 200 || !strings.Contains(w.Body.String(), "<headcount-app>") {
-		t.Errorf("/: got %d", w.Code)
+}
+
+func TestPageKnowsItsServer(t *testing.T) {
+	for want, p := range map[string]web.Page{
+		`<headcount-app server="hub"></headcount-app>`:           {},
+		`<headcount-app server="hub" simulated></headcount-app>`: {Demo: true},
+		`<headcount-app server="cloud"></headcount-app>`:         {Cloud: true},
+	} {
+		for _, name := range []string{"/", "/index.html"} {
+			w := httptest.NewRecorder()
+			web.Handler(p).ServeHTTP(w, httptest.NewRequest("GET", name, nil))
+			if w.Code != 200 || !strings.Contains(w.Body.String(), want) {
+				t.Errorf("%+v at %s: got %d without %s", p, name, w.Code, want)
+			}
+		}
 	}
 }
 
@@ -69,16 +82,16 @@ func TestRefusals(t *testing.T) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path = name
 		w := httptest.NewRecorder()
-		if web.Handler().ServeHTTP(w, r); w.Code != 404 {
+		if web.Handler(web.Page{}).ServeHTTP(w, r); w.Code != 404 {
 			t.Errorf("%s: got %d, want 404", name, w.Code)
 		}
 	}
 	w := httptest.NewRecorder()
-	if web.Handler().ServeHTTP(w, httptest.NewRequest("POST", "/", nil)); w.Code != 405 || w.Header().Get("Allow") == "" {
+	if web.Handler(web.Page{}).ServeHTTP(w, httptest.NewRequest("POST", "/", nil)); w.Code != 405 || w.Header().Get("Allow") == "" {
 		t.Errorf("POST: got %d, Allow %q", w.Code, w.Header().Get("Allow"))
 	}
 	w = httptest.NewRecorder()
-	if web.Handler().ServeHTTP(w, httptest.NewRequest("HEAD", "/app.js", nil)); w.Code != 200 || w.Body.Len() != 0 {
+	if web.Handler(web.Page{}).ServeHTTP(w, httptest.NewRequest("HEAD", "/app.js", nil)); w.Code != 200 || w.Body.Len() != 0 {
 		t.Errorf("HEAD: got %d and %d bytes", w.Code, w.Body.Len())
 	}
 }

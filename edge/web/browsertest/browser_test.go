@@ -24,15 +24,17 @@ import (
 
 const secret = "browser-secret-0123456789"
 
-// TestPage runs page.mjs against four servers: a hub, one that wants a token, one of a
+// TestBrowserPage runs page.mjs against four servers: a hub, one that wants a token, one of a
 // simulation, and one that answers as a cloud.
-func TestPage(t *testing.T) {
+func TestBrowserPage(t *testing.T) {
 	if _, err := os.Stat("node_modules/playwright-core"); err != nil {
 		t.Fatal("playwright-core is not installed; run: npm ci --prefix edge/web/browsertest")
 	}
 	hub := newServer(t, apitest.Office(time.Now()), nil)
 	guarded := newServer(t, apitest.Office(time.Now()), func(o *api.Options) { o.Tokens = []api.Token{{Name: "anna", Secret: secret}} })
-	demo := newServer(t, apitest.Office(time.Now()), func(o *api.Options) { o.Routes = demoRoutes() })
+	demo := newServer(t, apitest.Office(time.Now()), func(o *api.Options) {
+		o.Routes, o.Web = demoRoutes(), web.Handler(web.Page{Demo: true})
+	})
 	cloud := httptest.NewServer(asCloud(hub))
 	defer cloud.Close()
 	control := httptest.NewServer(hub.control())
@@ -77,7 +79,7 @@ type server struct {
 
 func newServer(t *testing.T, site *apitest.Site, change func(*api.Options)) *server {
 	s := &server{t: t, site: site, addr: "127.0.0.1:0"}
-	s.opts = api.Options{Site: site, History: site, Status: site, Web: web.Handler()}
+	s.opts = api.Options{Site: site, History: site, Status: site, Web: web.Handler(web.Page{})}
 	if change != nil {
 		change(&s.opts)
 	}
@@ -184,7 +186,9 @@ func demoRoutes() map[string]http.Handler {
 // asCloud answers in the shapes of a cloud from a hub: a list of sites, the hub's routes below
 // its site, and one stream for all sites.
 func asCloud(hub *server) http.Handler {
-	a, err := api.New(hub.opts)
+	opts := hub.opts
+	opts.Web = web.Handler(web.Page{Cloud: true})
+	a, err := api.New(opts)
 	if err != nil {
 		hub.t.Fatal(err)
 	}

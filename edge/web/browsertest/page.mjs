@@ -11,17 +11,15 @@ const control = async (path, body = {}) => {
   assert.ok(res.ok, `${path}: ${await res.text()}`);
 };
 
-/** A page whose complaints are collected; the two questions that find out what the server is may be answered 404. */
+/** A page whose complaints are collected. */
 async function open(url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   const complaints = [];
-  const expected = /\/(v1\/sites|demo\/state)$/;
   page.on('pageerror', (e) => complaints.push(e.message));
   page.on('console', (m) => {
     if (m.type() !== 'error' && m.type() !== 'warning') return;
-    if (m.text().includes('404') && expected.test(m.location().url)) return;
     if (options.offlineExpected && /ERR_|Failed to fetch|network error/i.test(m.text())) return;
     if (options.refusalExpected && m.text().includes(options.refusalExpected)) return;
     complaints.push(m.text());

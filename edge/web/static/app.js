@@ -1,8 +1,8 @@
-// <headcount-app>: the page. It finds out whether it talks to a hub (one site) or to a cloud
-// (many), and shows a site by floors.
+// <headcount-app>: the page. Its attributes say whether it talks to a hub (one site) or to a
+// cloud (many) and whether the site is simulated; it shows a site by floors.
 import { LitElement, css, html, nothing, repeat } from './vendor/lit/lit.js';
-import { Refused, Unauthorised, request, token } from './client.js';
-import { age, clock, duration, join, known, people, sync, title } from './format.js';
+import { token } from './client.js';
+import { age, clock, duration, join, known, people, size, sync, title } from './format.js';
 import { Site } from './site.js';
 import { base, controls } from './styles.js';
 import { followDemo } from './demo.js';
@@ -13,12 +13,11 @@ import './sensors.js';
 import './sites.js';
 import './space.js';
 
-const retry = 3_000; // ms
-
 class HeadcountApp extends LitElement {
   static properties = {
-    mode: { state: true }, // "", "hub", "cloud"
-    siteID: { state: true }, spaceID: { state: true }, asking: { state: true }, demo: { state: true }, unreachable: { state: true },
+    server: {}, // "hub", "cloud"
+    simulated: { type: Boolean },
+    siteID: { state: true }, spaceID: { state: true }, asking: { state: true }, demo: { state: true },
   };
 
   static styles = [base, controls, css`
@@ -49,6 +48,7 @@ class HeadcountApp extends LitElement {
     .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .2rem 1.5rem; font-size: .9rem; }
     .facts div { display: flex; justify-content: space-between; gap: 1rem; border-top: 1px solid var(--line); padding: .3rem 0; }
     .facts dt { color: var(--muted); white-space: nowrap; } .facts dd { text-align: right; overflow-wrap: anywhere; }
+    .inputs { border-top: 1px solid var(--line); padding-top: .5rem; margin-top: .2rem; display: grid; gap: .25rem; font-size: .9rem; overflow-wrap: anywhere; }
     dialog { border: 1px solid var(--line); border-radius: 16px; background: var(--surface); color: var(--text); padding: 1.2rem; width: min(26rem, calc(100vw - 2rem)); }
     dialog::backdrop { background: #0008; }
     dialog form { display: grid; gap: .8rem; }
@@ -63,7 +63,7 @@ class HeadcountApp extends LitElement {
 
   constructor() {
     super();
-    this.mode = '';
+    this.server = 'hub';
     this.siteID = '';
     this.spaceID = '';
     this.stop = new AbortController();
@@ -73,25 +73,7 @@ class HeadcountApp extends LitElement {
     super.connectedCallback();
     addEventListener('hashchange', () => this.navigate());
     this.ticking = setInterval(() => this.requestUpdate(), 15_000); // ages move on
-    this.discover();
-  }
-
-  /** A server that lists sites is a cloud; one that knows no such path is a hub. */
-  async discover() {
-    for (;;) {
-      try {
-        await request('v1/sites');
-        this.mode = 'cloud';
-        break;
-      } catch (err) {
-        if (err instanceof Unauthorised) return this.ask();
-        if (err instanceof Refused && err.status === 404) { this.mode = 'hub'; break; }
-        this.unreachable = true;
-        await new Promise((done) => setTimeout(done, retry));
-      }
-    }
-    this.unreachable = false;
-    followDemo(this.stop.signal, (state) => { this.demo = state; });
+    if (this.simulated) followDemo(this.stop.signal, (state) => { this.demo = state; });
     this.navigate();
   }
 
@@ -100,7 +82,7 @@ class HeadcountApp extends LitElement {
     const parts = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
     const at = Object.fromEntries(parts.flatMap((p, i) => (i % 2 === 0 ? [[p, parts[i + 1] ?? '']] : [])));
     this.spaceID = at.space ?? '';
-    const id = this.mode === 'cloud' ? at.site ?? '' : '';
+    const id = this.server === 'cloud' ? at.site ?? '' : '';
     if (this.site && id === this.siteID) return;
     this.siteID = id;
     this.show();
@@ -109,8 +91,8 @@ class HeadcountApp extends LitElement {
   show() {
     this.site?.close();
     this.site = null;
-    if (this.mode === 'hub' || this.siteID) {
-      this.site = new Site(this.mode === 'hub' ? 'v1' : `v1/sites/${encodeURIComponent(this.siteID)}`, this.siteID);
+    if (this.server === 'hub' || this.siteID) {
+      this.site = new Site(this.server === 'hub' ? 'v1' : `v1/sites/${encodeURIComponent(this.siteID)}`, this.siteID);
       this.site.addEventListener('change', () => this.requestUpdate());
       this.site.addEventListener('unauthorised', () => this.ask());
       this.site.start();
@@ -138,9 +120,9 @@ class HeadcountApp extends LitElement {
   }
 
   content() {
-    if (this.mode === 'cloud' && !this.siteID) return html`<headcount-sites @unauthorised=${() => this.ask()}></headcount-sites>`;
+    if (this.server === 'cloud' && !this.siteID) return this.asking ? nothing : html`<headcount-sites @unauthorised=${() => this.ask()}></headcount-sites>`;
     const s = this.site;
-    if (!s?.spaces) return html`<p class="waiting" role="status">${this.unreachable || s?.connected === false ? 'The server does not answer yet…' : 'Loading…'}</p>`;
+    if (!s?.spaces) return html`<p class="waiting" role="status">${s?.connected === false ? 'The server does not answer yet…' : 'Loading…'}</p>`;
     const devices = s.devices.filter((d) => d.state === 'pending');
     return html`
       ${this.demo ? html`<headcount-demo .state=${this.demo} .sensors=${s.sensors}></headcount-demo>` : nothing}
@@ -155,7 +137,7 @@ class HeadcountApp extends LitElement {
     const s = this.site;
     return html`<header>
       <a class="brand" href="#/" aria-label="Headcount, overview"><img src="icon.svg" alt=""><h1>${s?.name || this.siteID || 'Headcount'}</h1></a>
-      ${this.mode === 'cloud' && this.siteID ? html`<a class="small" href="#/">all sites</a>` : nothing}
+      ${this.server === 'cloud' && this.siteID ? html`<a class="small" href="#/">all sites</a>` : nothing}
       ${s ? this.syncLine(s) : nothing}</header>`;
   }
 
@@ -229,16 +211,15 @@ class HeadcountApp extends LitElement {
     const st = s.status;
     if (!st?.storage) return nothing; // a cloud knows no hub from within
     const inputs = st.inputs ?? [], down = inputs.filter((i) => !i.up).length;
-    const mib = (n) => `${Math.round(n / 2 ** 20).toLocaleString()} MiB`;
     const facts = [
       ['Version', st.version], ['Running for', age(st.started_at, Date.parse(st.now))], ['Clock', st.clock],
       ['Readings taken in', st.counts.readings.toLocaleString()], ['Rejected', st.counts.rejected.toLocaleString()],
-      ['Store', join(`${mib(st.storage.bytes)}${st.storage.max_size ? ` of ${mib(st.storage.max_size)}` : ''}`, st.storage.quarantined ? `${st.storage.quarantined} quarantined` : '')],
+      ['Store', join(`${size(st.storage.bytes)}${st.storage.max_size ? ` of ${size(st.storage.max_size)}` : ''}`, st.storage.quarantined ? `${st.storage.quarantined} quarantined` : '')],
       ['Can stay offline for', st.horizon_s == null ? 'not known yet' : duration(st.horizon_s)],
-      ...inputs.map((i) => [`Input ${i.id}`, `${i.up ? 'up' : 'down'}${i.detail ? ` (${i.detail})` : ''}`]),
     ];
     return html`<details class="panel"><summary>Hub ${down ? html`<span class="badge warn">${down} inputs down</span>` : nothing}</summary>
       <dl class="facts">${facts.map(([k, v]) => html`<div><dt>${k}</dt><dd>${v}</dd></div>`)}</dl>
+      <ul class="inputs" aria-label="Inputs">${inputs.map((i) => html`<li><span class="badge ${i.up ? 'ok' : 'warn'}">${i.up ? 'up' : 'down'}</span> <strong>${i.id}</strong> <span class="muted">${i.detail}</span></li>`)}</ul>
       ${(st.warnings ?? []).map((w) => html`<p><span class="badge warn">warning</span> ${w}</p>`)}</details>`;
   }
 
@@ -260,8 +241,7 @@ class HeadcountApp extends LitElement {
     e.preventDefault();
     token.set(new FormData(e.target).get('token').trim());
     this.asking = false;
-    if (this.mode) this.show();
-    else this.discover();
+    this.show();
   }
 }
 

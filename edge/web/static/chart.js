@@ -2,16 +2,15 @@
 // nothing was known are gaps.
 import uPlot from './vendor/uplot/uPlot.esm.js';
 import { LitElement, css, html } from './vendor/lit/lit.js';
-import { clock, known, people } from './format.js';
+import { clock, interval, known, people } from './format.js';
 import { base } from './styles.js';
 
 export class HeadcountChart extends LitElement {
-  static properties = { points: { attribute: false }, from: { attribute: false }, to: { attribute: false }, capacity: { type: Number } };
+  static properties = { points: { attribute: false }, from: { attribute: false }, to: { attribute: false }, pointed: { state: true } };
 
   static styles = [base, css`
     .plot { min-height: 240px; }
-    .u-legend { font-size: .85rem; color: var(--muted); text-align: left; }
-    .u-legend .u-marker { border-radius: 3px; }
+    .at { min-height: 1.5em; font-size: .85rem; color: var(--muted); padding-left: 38px; }
     .empty { display: grid; place-items: center; min-height: 240px; color: var(--muted); }
   `];
 
@@ -20,6 +19,7 @@ export class HeadcountChart extends LitElement {
     return html`<link rel="stylesheet" href=${new URL('vendor/uplot/uPlot.min.css', import.meta.url)}>
       <p class="visually-hidden">${this.summary()}</p>
       <div class="plot" ?hidden=${!some} aria-hidden="true"></div>
+      ${some ? html`<p class="at nums" aria-hidden="true">${this.pointedAt()}</p>` : ''}
       ${some ? '' : html`<div class="empty">nothing was known in this time</div>`}`;
   }
 
@@ -28,6 +28,13 @@ export class HeadcountChart extends LitElement {
     if (!seen.length) return 'Nothing was known in this time.';
     const peak = seen.reduce((a, b) => (b.count > a.count ? b : a));
     return `Chart: at most ${people(peak.count)} at ${clock(peak.as_of)}; at the end ${people(seen.at(-1).count)}.`;
+  }
+
+  /** What was known where the pointer is; how to read the chart while it is elsewhere. */
+  pointedAt() {
+    const p = this.points.findLast((x) => Date.parse(x.as_of) / 1000 <= this.pointed);
+    if (!p) return 'line: best count, band: 90 % interval';
+    return known(p) ? `${clock(this.pointed * 1000)}: ${people(p.count)}${interval(p) && ` (${interval(p)})`}` : `${clock(this.pointed * 1000)}: unknown`;
   }
 
   firstUpdated() {
@@ -49,7 +56,7 @@ export class HeadcountChart extends LitElement {
 
   redraw = () => { this.plot?.destroy(); this.plot = null; this.draw(); };
 
-  updated() { this.draw(); }
+  updated(changed) { if (!this.plot || ['points', 'from', 'to'].some((p) => changed.has(p))) this.draw(); }
 
   draw() {
     if (!this.points?.some(known) || !this.box.clientWidth) return;
@@ -66,7 +73,6 @@ export class HeadcountChart extends LitElement {
     const style = getComputedStyle(this), color = (name) => style.getPropertyValue(name).trim();
     const axis = { stroke: color('--muted'), grid: { stroke: color('--line'), width: 1 }, ticks: { stroke: color('--line'), width: 1 }, font: '12px system-ui, sans-serif' };
     const stepped = uPlot.paths.stepped({ align: 1 });
-    const whole = (u, v, series, at) => (at == null ? '' : v ?? '?');
     return {
       width: this.box.clientWidth, height: 240,
       scales: { x: { min: this.from, max: this.to, auto: false }, y: { range: (u, lo, hi) => [0, Math.max(4, Math.ceil((hi ?? 0) * 1.1))] } },
@@ -75,13 +81,15 @@ export class HeadcountChart extends LitElement {
         { ...axis, size: 38, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
       ],
       series: [
-        { value: (u, v) => (v == null ? '' : clock(v * 1000)) },
-        { label: 'high', paths: stepped, points: { show: false }, stroke: 'transparent', value: whole },
-        { label: 'low', paths: stepped, points: { show: false }, stroke: 'transparent', value: whole },
-        { label: 'count', paths: stepped, points: { show: false }, stroke: color('--accent'), width: 2, value: whole },
+        {},
+        { paths: stepped, points: { show: false }, stroke: 'transparent' },
+        { paths: stepped, points: { show: false }, stroke: 'transparent' },
+        { paths: stepped, points: { show: false }, stroke: color('--accent'), width: 2 },
       ],
       bands: [{ series: [1, 2], fill: color('--accent-soft') }],
-      cursor: { y: false, drag: { x: false, y: false } },
+      cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+      legend: { show: false },
+      hooks: { setCursor: [(u) => { this.pointed = u.cursor.left >= 0 ? u.posToVal(u.cursor.left, 'x') : undefined; }] },
     };
   }
 }

@@ -1,24 +1,20 @@
-// <headcount-demo>: the controls of a simulated building. The page has them, and the truth
-// beside each estimate, only when the server answers GET /demo/state.
+// <headcount-demo>: the controls of a simulated building. Only the page of a simulation has
+// them, and the truth beside each estimate.
 import { LitElement, css, html, nothing } from './vendor/lit/lit.js';
-import { Refused, request } from './client.js';
+import { request } from './client.js';
 import { base, controls } from './styles.js';
 
 const every = 1_000; // ms
 
-/** Follows the simulation: calls take with its state until stop aborts; ends if there is none. */
+/** Follows the simulation: calls take with its state until stop aborts. */
 export async function followDemo(stop, take) {
   while (!stop.aborted) {
-    try {
-      take(await request('demo/state', { signal: stop }));
-    } catch (err) {
-      if (err instanceof Refused && err.status === 404) return take(null);
-    }
+    await request('demo/state', { signal: stop }).then(take, () => {}); // the page tells of a lost connection
     await new Promise((done) => setTimeout(done, every));
   }
 }
 
-const names = { 'cut-link': 'Cut the cloud link', 'restore-link': 'Restore the link', 'fail-sensor': 'Fail sensor', 'restore-sensor': 'Restore sensor', 'restart-hub': 'Kill and restart the hub' };
+const names = { 'cut-link': 'Cut the cloud link', 'restore-link': 'Restore the link', 'fail-sensor': 'Fail sensor', 'restore-sensor': 'Restore sensor', 'restart-hub': 'Restart the hub' };
 const needsSensor = (action) => action.endsWith('-sensor');
 
 export class HeadcountDemo extends LitElement {
@@ -30,6 +26,12 @@ export class HeadcountDemo extends LitElement {
     h2 { font-size: 1rem; margin-right: auto; }
     select { width: auto; max-width: 14rem; }
     .error { color: var(--bad); }
+    @media (max-width: 480px) {
+      h2 { width: 100%; }
+      .row > button { flex: 1 1 8rem; }
+      .row .row { width: 100%; flex-wrap: nowrap; }
+      select { flex: 1; min-width: 0; max-width: none; }
+    }
   `];
 
   render() {

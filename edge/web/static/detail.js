@@ -5,7 +5,8 @@ import { base, controls } from './styles.js';
 import './chart.js';
 import './sensors.js';
 
-const ranges = [['1 h', 3600], ['6 h', 6 * 3600], ['24 h', 86400], ['7 d', 7 * 86400]];
+const day = 86400;
+const ranges = [['10 min', 600], ['1 h', 3600], ['6 h', 6 * 3600], ['24 h', day], ['7 d', 7 * day]];
 const mostPoints = 600; // longer times are asked for in steps
 
 export class HeadcountDetail extends LitElement {
@@ -26,7 +27,7 @@ export class HeadcountDetail extends LitElement {
     .content { padding: 0 1.2rem 1.2rem; display: grid; gap: 1rem; }
     .now { display: flex; gap: .3rem 1rem; align-items: baseline; flex-wrap: wrap; }
     .count { font-size: 3rem; line-height: 1; font-weight: 650; font-variant-numeric: tabular-nums; }
-    .ranges { display: flex; gap: .3rem; }
+    .ranges { display: flex; gap: .3rem; flex-wrap: wrap; }
     .ranges button { min-height: 2rem; padding: .1rem .7rem; font-size: .85rem; }
     .ranges [aria-pressed=true] { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
     dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; }
@@ -37,13 +38,13 @@ export class HeadcountDetail extends LitElement {
 
   constructor() {
     super();
-    this.range = 86400;
+    this.range = day;
   }
 
   firstUpdated() { this.renderRoot.querySelector('dialog').showModal(); }
 
-  willUpdate(changed) {
-    if (changed.has('range')) this.load();
+  willUpdate() {
+    if (this.range !== this.asked) this.load();
     const o = this.space?.occupancy;
     const version = `${o?.as_of}|${this.site?.revisions}`;
     if (this.version && version !== this.version) this.extend(o);
@@ -59,7 +60,7 @@ export class HeadcountDetail extends LitElement {
   }
 
   async load() {
-    const asked = this.range, now = Date.now() / 1000;
+    const asked = this.asked = this.range, now = Date.now() / 1000;
     this.revisions = this.site.revisions;
     const step = Math.ceil(asked / mostPoints);
     const every = step > 150 ? `&every=${step}s` : '';
@@ -67,11 +68,17 @@ export class HeadcountDetail extends LitElement {
     try {
       const h = await this.site.get(`spaces/${encodeURIComponent(this.space.id)}/history?from=${from}${every}`);
       if (asked !== this.range) return;
-      this.history = { points: h.points, from: now - asked, to: now };
+      if (!this.chosen) this.range = this.asked = fitting(h.points, now);
+      this.history = { points: h.points, from: now - this.range, to: now };
       this.error = '';
     } catch (err) {
       this.error = err.message;
     }
+  }
+
+  choose(seconds) {
+    this.chosen = true;
+    this.range = seconds;
   }
 
   render() {
@@ -86,7 +93,7 @@ export class HeadcountDetail extends LitElement {
         </div>
         <div>
           <div class="ranges" role="group" aria-label="Time shown">
-            ${ranges.map(([name, seconds]) => html`<button aria-pressed=${seconds === this.range} @click=${() => { this.range = seconds; }}>${name}</button>`)}
+            ${ranges.map(([name, seconds]) => html`<button aria-pressed=${seconds === this.range} @click=${() => this.choose(seconds)}>${name}</button>`)}
           </div>
           ${this.error ? html`<p class="muted" role="alert">History: ${this.error}</p>` : nothing}
           ${this.history ? html`<headcount-chart .points=${this.history.points} .from=${this.history.from} .to=${this.history.to}></headcount-chart>` : html`<p class="muted">loading…</p>`}
@@ -116,6 +123,12 @@ export class HeadcountDetail extends LitElement {
   close() { this.renderRoot.querySelector('dialog').close(); }
 
   closed() { this.dispatchEvent(new CustomEvent('close-space')); }
+}
+
+/** The shortest range that has all of the day's points at which something was known. */
+function fitting(points, now) {
+  const first = points.find(known);
+  return first ? ranges.find(([, seconds]) => seconds >= now - Date.parse(first.as_of) / 1000)?.[1] ?? day : day;
 }
 
 const quality = {

@@ -53,7 +53,7 @@ export const title = (thing) => thing.name || thing.id;
 
 const units = {
   co2_ppm: ['CO₂', 'ppm'], temperature_c: ['temperature', '°C'], humidity_pct: ['humidity', '%'], illuminance_lux: ['light', 'lx'],
-  battery_v: ['battery', 'V'], distance_mm: ['distance', 'mm'], pressure_hpa: ['pressure', 'hPa'], signal_dbm: ['signal', 'dBm'],
+  battery_v: ['battery', 'V'], battery_pct: ['battery', '%'], distance_mm: ['distance', 'mm'], pressure_hpa: ['pressure', 'hPa'], signal_dbm: ['signal', 'dBm'],
   count_in: ['in', ''], count_out: ['out', ''], count_abs: ['count', ''], target_count: ['targets', ''], presence: ['presence', ''],
 };
 
@@ -64,6 +64,19 @@ export function value([kind, , v]) {
   return `${name} ${text}${unit && ' ' + unit}`;
 }
 
+/** Bytes as "3.2 MB". */
+export function size(bytes) {
+  const steps = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let n = bytes, i = 0;
+  for (; n >= 1000 && i < steps.length - 1; i++) n /= 1000;
+  return `${i && n < 10 ? n.toFixed(1) : Math.round(n)} ${steps[i]}`;
+}
+
+/** Records are always some seconds on the way; younger ones do not mean that the cloud is behind. */
+const underWay = 15; // s
+
+const behind = (oldest, now) => (Date.parse(now) - Date.parse(oldest)) / 1000 >= underWay;
+
 /** What the sync line says of a status: its text and its tone. A cloud tells of the hub from without. */
 export function sync(status) {
   if (!status.uplink) return fromCloud(status);
@@ -73,7 +86,7 @@ export function sync(status) {
   const oldest = lanes.map((l) => l.oldest_unsent).filter(Boolean).sort()[0];
   const waiting = oldest ? `oldest unsent ${age(oldest, Date.parse(status.now))}` : '';
   if (up.connected) {
-    if (!backlog) return { tone: 'ok', text: 'in sync', detail: '' };
+    if (!backlog || (oldest && !behind(oldest, status.now))) return { tone: 'ok', text: 'in sync', detail: up.reason ?? '' };
     return { tone: '', text: 'catching up', detail: join(`${backlog.toLocaleString()} records to send`, waiting) };
   }
   const left = status.horizon_s == null ? '' : `${duration(status.horizon_s)} left`;
@@ -83,7 +96,9 @@ export function sync(status) {
 function fromCloud(status) {
   const heard = status.last_heartbeat ? `hub last heard ${age(status.last_heartbeat, Date.parse(status.now))} ago` : 'hub never heard';
   if (status.stale) return { tone: 'warn', text: 'stale', detail: heard };
-  if (status.backlog) return { tone: '', text: 'catching up', detail: `${status.backlog.toLocaleString()} records behind` };
+  const beat = status.heartbeat;
+  const oldest = beat && [beat.events?.oldest_unsent, beat.readings?.oldest_unsent].filter(Boolean).sort()[0];
+  if (status.backlog && (!oldest || behind(oldest, beat.time))) return { tone: '', text: 'catching up', detail: `${status.backlog.toLocaleString()} records behind` };
   return { tone: 'ok', text: 'in sync', detail: '' };
 }
 
