@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/creack/pty"
-
 	"github.com/headcount-hub/headcount/cloud/tier"
 	"github.com/headcount-hub/headcount/drivers/sim"
 	"github.com/headcount-hub/headcount/edge/config"
@@ -38,11 +36,11 @@ type demo struct {
 	relay    *relay
 	building *sim.Building
 	runner   *sim.Runner
-	master   *os.File // the sensors' end of the serial line
-	ptyName  string
+	cable    *sim.Cable // the serial line; it outlives a restart of the hub
 	cfg      *config.Config
 	hub      atomic.Pointer[hub.Hub]
-	restart  chan struct{} // size 1: the hub is to be killed and started again
+	restart  chan struct{} // size 1: the hub is to be stopped and started again
+	stop     context.CancelFunc
 	wg       sync.WaitGroup
 	fatal    chan error // size 1: why the demo cannot go on
 }
@@ -50,12 +48,13 @@ type demo struct {
 const org = "demo"
 
 // dayStart is what time it is in the building at the start: the first people are coming.
-const dayStart = 7*time.Hour + 50*time.Minute
+const dayStart = 7*time.Hour + 40*time.Minute
 
 // start starts the cloud, then the hub, then the building. What was started ends with wait, or
 // here when something fails.
 func start(ctx context.Context, o options) (_ *demo, err error) {
 	d := &demo{opts: o, dir: o.dir, restart: make(chan struct{}, 1), fatal: make(chan error, 1)}
+	ctx, d.stop = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
 			d.close()
@@ -84,7 +83,7 @@ func start(ctx context.Context, o options) (_ *demo, err error) {
 		return nil, err
 	}
 	d.wg.Go(func() { d.keepHub(ctx, h) })
-	d.runner = sim.NewRunner(d.building, sim.Transports{MQTTURL: d.mqttURL(), HTTPURL: d.hubURL(), Serial: d.master, Log: o.log})
+	d.runner = sim.NewRunner(d.building, sim.Transports{MQTTURL: d.mqttURL(), HTTPURL: d.hubURL(), Serial: d.cable.Device, Log: o.log})
 	d.wg.Go(func() {
 		if err := d.runner.Run(ctx); err != nil && ctx.Err() == nil {
 			d.fail(fmt.Errorf("simulated building: %w", err))
@@ -112,8 +111,8 @@ func (d *demo) startCloud(ctx context.Context) error {
 
 // configure writes the hub's configuration as an operator would, and loads it.
 func (d *demo) configure() error {
-	slave, err := d.openPTY()
-	if err != nil {
+	var err error
+	if d.cable, err = sim.OpenCable(); err != nil {
 		return err
 	}
 	creds, err := d.tier.Enrol(org, sim.SiteID)
@@ -131,7 +130,7 @@ func (d *demo) configure() error {
 		"inputs": []any{
 			map[string]any{"driver": "broker", "listen": free(d.opts.mqtt)},
 			map[string]any{"driver": "httppush"},
-			map[string]any{"driver": "lines", "port": slave, "ack": true},
+			map[string]any{"driver": "lines", "port": d.cable.Path, "ack": true},
 		},
 		"uplink":  map[string]any{"url": "nats://" + d.relay.addr(), "credentials_file": credsFile},
 		"storage": map[string]any{"dir": filepath.Join(d.dir, "hub")},
@@ -149,16 +148,6 @@ func (d *demo) configure() error {
 	return err
 }
 
-// openPTY makes the serial line: the hub opens the name, the sensors write to the master.
-func (d *demo) openPTY() (name string, err error) {
-	master, slave, err := pty.Open()
-	if err != nil {
-		return "", fmt.Errorf("make a serial line: %w", err)
-	}
-	d.master, d.ptyName = master, slave.Name()
-	return d.ptyName, nil // the slave stays open, so that the line outlives a restart of the hub
-}
-
 func (d *demo) openHub() (*hub.Hub, error) {
 	h, err := hub.Open(hub.Options{Config: d.cfg, Version: version, Log: d.opts.log, Routes: d.routes()})
 	if err != nil {
@@ -168,22 +157,22 @@ func (d *demo) openHub() (*hub.Hub, error) {
 	return h, nil
 }
 
-// keepHub runs the hub, and another one on the same store after each kill, until ctx ends.
+// keepHub runs the hub, and another one on the same store after each restart, until ctx ends.
 func (d *demo) keepHub(ctx context.Context, h *hub.Hub) {
 	for {
-		run, kill := context.WithCancel(ctx)
+		run, stop := context.WithCancel(ctx)
 		done := make(chan error, 1) // the end of Run, once
 		go func() { done <- h.Run(run) }()
 		select {
 		case err := <-done:
-			kill()
+			stop()
 			if ctx.Err() == nil {
 				d.fail(fmt.Errorf("the hub ended: %w", err))
 			}
 			return
 		case <-d.restart:
 		}
-		kill()
+		stop()
 		<-done
 		d.hub.Store(nil)
 		var err error
@@ -215,22 +204,22 @@ func (d *demo) wait(ctx context.Context) (err error) {
 	case err = <-d.fatal:
 	case err = <-d.tier.Failed():
 	}
-	if err == nil {
-		d.wg.Wait()
-	}
 	d.close()
 	return err
 }
 
+// close ends everything and waits for it.
 func (d *demo) close() {
+	d.stop()
+	d.wg.Wait()
 	if d.relay != nil {
 		d.relay.close()
 	}
 	if d.tier != nil {
 		d.tier.Close()
 	}
-	if d.master != nil {
-		d.master.Close()
+	if d.cable != nil {
+		d.cable.Close()
 	}
 	if d.own {
 		os.RemoveAll(d.dir)

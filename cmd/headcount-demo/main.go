@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -71,12 +72,13 @@ Headcount demo: %d spaces, %d doors, %d sensors over MQTT, HTTP and serial, 200 
 
 %s
 `, len(site.Spaces), len(site.Doors), len(site.Sensors), d.hubURL(), taken(d.opts.http, d.hubURL()),
-		d.tier.HTTPAddr(), taken(d.opts.cloud, d.tier.HTTPAddr()), d.mqttURL(), taken(d.opts.mqtt, d.mqttURL()), d.ptyName, d.dir, keyHelp)
+		d.tier.HTTPAddr(), taken(d.opts.cloud, d.tier.HTTPAddr()), d.mqttURL(), taken(d.opts.mqtt, d.mqttURL()), d.cable.Path, d.dir, keyHelp)
 }
 
 // taken tells that another address than the one asked for had to be taken.
 func taken(asked, got string) string {
-	if strings.HasSuffix(got, "//"+asked) || strings.HasSuffix(asked, ":0") {
+	_, port, err := net.SplitHostPort(asked)
+	if err != nil || port == "0" || strings.HasSuffix(got, ":"+port) {
 		return ""
 	}
 	return " (" + asked + " is taken)"

@@ -66,7 +66,7 @@ func (l *layout) groundFloor() {
 	l.observe("canteen-people", edge.ZoneCount, "canteen", HTTP)
 	l.breaks[floorID(1)] = "canteen"
 	l.room(1, "corridor-1", "Corridor 1", 40, "lobby", "", edge.LineStereo, HTTP)
-	l.observe("pir-corridor-1", edge.PIR, "corridor-1", Zigbee)
+	l.observe("radar-corridor-1", edge.MMWave, "corridor-1", MQTT)
 	l.office(1, "office-101", 20, edge.LineToF, MQTT)
 	l.office(1, "office-102", 20, edge.LineToF, MQTT)
 	l.office(1, "office-103", 6, edge.LineBeam, Serial)
@@ -78,7 +78,7 @@ func (l *layout) officeFloor(f int) {
 	id := func(format string) string { return fmt.Sprintf(format, f) }
 	corridor := id("corridor-%d")
 	l.room(f, corridor, id("Corridor %d"), 40, fmt.Sprintf("corridor-%d", f-1), id("stairs-%d"), edge.LineToF, MQTT)
-	l.observe("pir-"+corridor, edge.PIR, corridor, Zigbee)
+	l.observe("radar-"+corridor, edge.MMWave, corridor, MQTT)
 	l.office(f, id("office-%d01"), 30, edge.LineToF, MQTT)
 	l.office(f, id("office-%d02"), 30, edge.LineToF, MQTT)
 	l.observe(id("office-%d02-people"), edge.ZoneCount, id("office-%d02"), MQTT)
@@ -87,6 +87,7 @@ func (l *layout) officeFloor(f int) {
 	l.meetingRoom(f, id("meeting-%d05"), 8)
 	l.meetingRoom(f, id("meeting-%d06"), 6)
 	l.room(f, id("break-%d07"), id("Break room %d07"), 14, corridor, "", edge.LineBeam, Serial)
+	l.observe(id("radar-break-%d07"), edge.MMWave, id("break-%d07"), MQTT)
 	l.breaks[floorID(f)] = id("break-%d07")
 	// Two small offices have no counter at the door: presence only.
 	l.office(f, id("office-%d08"), 2, "", "")
