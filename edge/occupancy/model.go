@@ -16,6 +16,8 @@ type Model struct {
 	byID    map[string]int // sensor id -> index; looked up only, never ranged over
 	now     int64          // ms since 1970
 	grid    int64          // the tick fired last
+	paused  int64          // the newest time in which nobody listened began
+	resumed int64          // and ended; never if there was none
 	faults  []Fault
 	loc     *time.Location
 	scratch [2][]float64 // of sums
@@ -76,7 +78,7 @@ type sensor struct {
 // New makes a model in which nothing is known yet. It refuses parameters that it does not know
 // and opening hours that it cannot read.
 func New(site *edge.Site, start time.Time) (*Model, error) {
-	m := &Model{byID: make(map[string]int, len(site.Sensors)), now: millis(start), loc: site.Location()}
+	m := &Model{byID: make(map[string]int, len(site.Sensors)), now: millis(start), paused: never, resumed: never, loc: site.Location()}
 	m.grid = floorTick(m.now)
 	if err := m.addSpaces(site); err != nil {
 		return nil, err

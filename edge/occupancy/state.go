@@ -11,7 +11,7 @@ import (
 
 // stateVersion is the first byte of a marshalled state. A change of the form, or of what it
 // means, takes the next one.
-const stateVersion = 1
+const stateVersion = 2
 
 // errState is the cause of all errors of reading a state.
 var errState = errors.New("occupancy state is damaged or of another version")
@@ -59,7 +59,7 @@ func Restore(site *edge.Site, state []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.faults = head.faults
+	m.faults, m.paused, m.resumed = head.faults, head.paused, head.resumed
 	for i := 0; i < spaces && c.err == nil; i++ {
 		m.restoreSpace(c)
 	}
@@ -100,6 +100,8 @@ func (c *coder) model(m *Model) (spaces, sensors int) {
 	spaces, sensors = len(m.spaces), len(m.sensors)
 	faults := len(m.faults)
 	c.integer(&m.now)
+	c.integer(&m.paused)
+	c.integer(&m.resumed)
 	c.size(&spaces)
 	c.size(&sensors)
 	c.size(&faults)

@@ -11,7 +11,7 @@ import (
 // Trust says whether a sensor's silence still means something. An untrusted sensor gives no
 // evidence until it is heard again.
 type Trust struct {
-	Status   string    // "waiting" (never heard), "ok", "silent" (beyond its horizon), "offline" (it or its gateway said so)
+	Status   string    // "waiting" (never heard, or not since the hub listens again), "ok", "silent" (beyond its horizon), "offline" (it or its gateway said so)
 	Reason   string    // why its evidence is not used, or not fully
 	LastSeen time.Time // engine time at which it was heard last; zero when never
 	Horizon  time.Duration
@@ -20,13 +20,16 @@ type Trust struct {
 // SensorTrust tells how far the i-th of the site's sensors is trusted now.
 func (m *Model) SensorTrust(i int) Trust {
 	s := &m.sensors[i]
-	t := Trust{Status: s.status(m.now), Horizon: s.params.horizon}
+	t := Trust{Status: s.status(m.now, m.paused, m.resumed), Horizon: s.params.horizon}
 	if s.seen != never {
 		t.LastSeen = timeOf(s.seen)
 	}
 	switch t.Status {
 	case "waiting":
 		t.Reason = "nothing was heard of it yet"
+		if s.seen != never {
+			t.Reason = "nothing was heard of it since " + timeOf(m.resumed).Format(time.RFC3339) + ", before which the hub did not listen"
+		}
 	case "offline":
 		t.Reason = "reported offline"
 	case "silent":
@@ -39,16 +42,21 @@ func (m *Model) SensorTrust(i int) Trust {
 	return t
 }
 
-func (s *sensor) status(now int64) string {
+// status is "waiting" also for a sensor that was well when the hub stopped listening, and has
+// had less than its horizon to be heard since.
+func (s *sensor) status(now, paused, resumed int64) string {
+	horizon := s.params.horizon.Milliseconds()
 	switch {
 	case s.offline:
 		return "offline"
 	case s.seen == never:
 		return "waiting"
-	case now-s.seen > s.params.horizon.Milliseconds():
-		return "silent"
+	case now-s.seen <= horizon:
+		return "ok"
+	case paused-s.seen <= horizon && now-resumed <= horizon:
+		return "waiting"
 	}
-	return "ok"
+	return "silent"
 }
 
 // trusted tells whether the sensor's silence is evidence.
