@@ -51,6 +51,9 @@ func serviceCommand() *cobra.Command {
 		verb("stop", "Stop it", "stopped", service.Service.Stop),
 		verb("restart", "Stop it and start it again", "restarted", service.Service.Restart),
 		verb("uninstall", "Remove the service; configuration and store stay", "uninstalled; configuration and store are where they were", func(s service.Service) error {
+			if _, err := s.Status(); errors.Is(err, service.ErrNotInstalled) {
+				return err
+			}
 			return errors.Join(s.Stop(), s.Uninstall())
 		}),
 		statusOfService(),
