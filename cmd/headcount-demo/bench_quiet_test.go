@@ -66,7 +66,7 @@ func (s *server) watch(what string, d time.Duration) (most float64) {
 	defer tick.Stop()
 	for time.Since(start) < d {
 		<-tick.C
-		most = max(most, s.anonymous())
+		most = max(most, anonymous(s.t, s.cmd.Process.Pid))
 	}
 	used := s.usage().minus(before)
 	fmt.Printf("hub, %-14s %5.1f MiB anonymous at most, %4.2f %% of a core, %.1f KB/s written\n", what+":",

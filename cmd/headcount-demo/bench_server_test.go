@@ -166,7 +166,7 @@ func writeBbolt(t *testing.T) {
 		}
 	}
 	took, used := time.Since(start), usageOf(t, os.Getpid()).minus(before)
-	line, err := json.Marshal(bboltResult{took, used.CPU, used.Written})
+	line, err := json.Marshal(bboltResult{took, used.CPU, used.Written, anonymous(t, os.Getpid())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,6 +176,7 @@ func writeBbolt(t *testing.T) {
 type bboltResult struct {
 	Took, CPU time.Duration
 	Written   int64
+	Memory    float64
 }
 
 // server is a running child.
@@ -332,9 +333,34 @@ func usageOf(t *testing.T, pid int) usage {
 	return usage{time.Duration(user+sys) * time.Second / perSecond, procField(t, pid, "io", "write_bytes:")}
 }
 
-// anonymous is the process's anonymous resident memory in MiB.
-func (s *server) anonymous() float64 {
-	return float64(procField(s.t, s.cmd.Process.Pid, "status", "RssAnon:")) / 1024
+// anonymous is a process's anonymous resident memory in MiB.
+func anonymous(t *testing.T, pid int) float64 {
+	return float64(procField(t, pid, "status", "RssAnon:")) / 1024
+}
+
+// measure runs a load and tells what it cost the server.
+func (s *server) measure(load func() (int, time.Duration)) (r run) {
+	before := s.usage()
+	loaded, watched := make(chan struct{}), make(chan float64)
+	go func() {
+		most := 0.0
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-loaded:
+				watched <- most
+				return
+			case <-tick.C:
+				most = max(most, anonymous(s.t, s.cmd.Process.Pid))
+			}
+		}
+	}()
+	r.readings, r.took = load()
+	close(loaded)
+	r.memory = <-watched
+	r.used = s.usage().minus(before)
+	return r
 }
 
 func procField(t *testing.T, pid int, file, name string) int64 {
