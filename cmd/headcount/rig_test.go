@@ -102,7 +102,7 @@ var transports = []string{"broker", "mosquitto", "http", "lines"}
 const perTransport = 3
 
 func (r *rig) sensors() string {
-	var s string
+	s := "  - {id: door, class: line-tof, door: front}\n"
 	for _, via := range transports {
 		for n := range perTransport {
 			id := fmt.Sprintf("%s-%d", via, n)
@@ -267,7 +267,7 @@ func (r *rig) startMosquitto() {
 		path = "/usr/sbin/mosquitto"
 	}
 	_, port, _ := net.SplitHostPort(r.mosquitto)
-	conf := r.write("mosquitto.conf", []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n"))
+	conf := r.write("mosquitto.conf", fmt.Appendf(nil, "listener %s 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\npersistence true\npersistence_location %s/\n", port, r.dir))
 	if _, err := os.Stat(path); err != nil {
 		r.t.Fatalf("mosquitto is not installed: %v; run .ci/tools", err)
 	}
