@@ -24,6 +24,7 @@ type options struct {
 	seed              uint64
 	dir               string
 	http, cloud, mqtt string
+	report            time.Duration // see sim.Options
 	log               *slog.Logger
 }
 
@@ -69,7 +70,7 @@ func start(ctx context.Context, o options) (_ *demo, err error) {
 	if d.dir, err = filepath.Abs(d.dir); err != nil {
 		return nil, err
 	}
-	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed, DayStart: dayStart}); err != nil {
+	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed, DayStart: dayStart, Report: o.report}); err != nil {
 		return nil, err
 	}
 	if err := d.startCloud(ctx); err != nil {
@@ -123,25 +124,11 @@ func (d *demo) configure() error {
 	if err := os.WriteFile(credsFile, creds, 0o600); err != nil {
 		return err
 	}
-	site := d.building.Site()
-	doc := map[string]any{
-		"site":   map[string]any{"id": site.ID, "name": site.Name, "timezone": site.Timezone},
-		"spaces": site.Spaces, "doors": site.Doors, "sensors": site.Sensors,
-		"inputs": []any{
-			map[string]any{"driver": "broker", "listen": free(d.opts.mqtt)},
-			map[string]any{"driver": "httppush"},
-			map[string]any{"driver": "lines", "port": d.cable.Path, "ack": true},
-		},
-		"uplink":  map[string]any{"url": "nats://" + d.relay.addr(), "credentials_file": credsFile},
-		"storage": map[string]any{"dir": filepath.Join(d.dir, "hub")},
-		"http":    map[string]any{"listen": free(d.opts.http)},
-	}
-	b, err := json.MarshalIndent(doc, "", "  ") // JSON is YAML
-	if err != nil {
-		return err
-	}
+	y := d.building.ConfigYAML(sim.Addresses{Broker: free(d.opts.mqtt), Serial: d.cable.Path})
+	y = fmt.Appendf(y, "uplink: {url: %q, credentials_file: %q}\nstorage: {dir: %q}\nhttp: {listen: %q}\n",
+		"nats://"+d.relay.addr(), credsFile, filepath.Join(d.dir, "hub"), free(d.opts.http))
 	path := filepath.Join(d.dir, "headcount.yaml")
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	if err := os.WriteFile(path, y, 0o600); err != nil {
 		return err
 	}
 	d.cfg, err = config.Load(path, hub.ConfigOptions(nil, ""))

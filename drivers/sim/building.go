@@ -31,11 +31,13 @@ type Options struct {
 	Speed    float64       // how many times faster than the wall clock the people live; 0 = 1
 	People   int           // who work there; 0 = 200, at most the places there are (214)
 	Nights   bool          // days last 24 h; otherwise the night is left out
+	Report   time.Duration // how often door and zone counters report when nothing happens; 0 = 60 s, 30 s
 }
 
 const (
 	morning   = 7*time.Hour + 15*time.Minute
 	evening   = lastLeave + 45*time.Minute // everybody has left for sure
+	missing   = 3                          // so many missing reports in a row make a sensor silent
 	sameGroup = 2 * time.Second            // people at most so far apart pass a door as a group
 )
 
@@ -80,8 +82,14 @@ func NewBuilding(o Options) (*Building, error) {
 		return nil, fmt.Errorf("speed %g: want 0.01 to 1000", o.Speed)
 	case o.People < 1 || o.People > len(b.layout.homes):
 		return nil, fmt.Errorf("people %d: want 1 to %d", o.People, len(b.layout.homes))
+	case o.Report < 0:
+		return nil, errors.New("report: want a time of at least 0")
 	case o.DayStart < 0 || o.DayStart >= 24*time.Hour:
 		return nil, errors.New("day start: want a time of day")
+	}
+	for i := range b.layout.sensors {
+		s := &b.layout.sensors[i]
+		s.Horizon = missing * reports(s.Class, o.Report)
 	}
 	rng := b.rng("people")
 	for _, i := range rng.Perm(len(b.layout.homes))[:o.People] {
@@ -102,7 +110,7 @@ func (b *Building) begin() {
 	b.advance(b.o.Start)
 	b.running = true
 	for _, s := range b.layout.sensors {
-		b.sensors[s.ID] = newSensor(s, b.layout.via[s.ID], b.rng("sensor "+s.ID), b.o.Start)
+		b.sensors[s.ID] = newSensor(s, b.layout.via[s.ID], b.rng("sensor "+s.ID), b.o.Start, b.o.Report)
 		b.push(b.o.Start.Add(b.sensors[s.ID].phase), tick, 0, s.ID)
 	}
 }

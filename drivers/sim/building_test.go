@@ -151,7 +151,7 @@ func TestErrorRates(t *testing.T) {
 		}
 	}
 	fresh := func(class edge.Class) *sensor {
-		return newSensor(edge.Sensor{ID: "s", Class: class, Space: "room"}, MQTT, building(t, Options{Seed: 3}).rng(string(class)), time.Unix(1e9, 0))
+		return newSensor(edge.Sensor{ID: "s", Class: class, Space: "room"}, MQTT, building(t, Options{Seed: 3}).rng(string(class)), time.Unix(1e9, 0), 0)
 	}
 	for class, e := range lineRates {
 		for _, g := range []int{1, 6} {

@@ -44,7 +44,7 @@ func (b *Building) ConfigYAML(a Addresses) []byte {
 	}
 	p("sensors:\n")
 	for _, sn := range s.Sensors {
-		p("  - {id: %s, class: %s", sn.ID, sn.Class)
+		p("  - {id: %s, horizon: %s, class: %s", sn.ID, sn.Horizon, sn.Class)
 		if sn.Device != "" {
 			p(", device: %q, profile: %s", sn.Device, sn.Profile)
 		}

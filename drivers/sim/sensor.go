@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -72,13 +73,25 @@ type sensor struct {
 	lastTold []edge.Value
 }
 
-func newSensor(s edge.Sensor, via Via, rng *rand.Rand, start time.Time) *sensor {
-	every := window
-	if _, ok := lineRates[s.Class]; ok {
-		every = heartbeat
+// reports is the longest time between two messages of a working sensor of class c. Counters
+// report each interval, if one is given.
+func reports(c edge.Class, interval time.Duration) time.Duration {
+	if _, ok := lineRates[c]; ok {
+		return cmp.Or(interval, heartbeat)
+	}
+	if c == edge.ZoneCount {
+		return cmp.Or(interval, window)
+	}
+	return assurance
+}
+
+func newSensor(s edge.Sensor, via Via, rng *rand.Rand, start time.Time, interval time.Duration) *sensor {
+	every := reports(s.Class, interval)
+	if s.Class == edge.PIR || s.Class == edge.MMWave || s.Class == edge.Desk {
+		every = window
 	}
 	return &sensor{
-		Sensor: s, via: via, rng: rng, every: every, phase: time.Duration(rng.Int64N(int64(5 * time.Second))),
+		Sensor: s, via: via, rng: rng, every: every, phase: time.Duration(rng.Int64N(int64(min(every, 5*time.Second)))),
 		in: rng.IntN(1000), out: rng.IntN(1000),
 		// Numbers that go on above those of an earlier run, without a memory.
 		seq: uint64(max(start.UnixMilli(), 0)) * 1000,
@@ -132,7 +145,7 @@ func (s *sensor) tick(now time.Time, people map[string]int) *Emission {
 		y := math.Round(float64(n) + student4(s.rng)*(zoneBase+zoneEach*float64(n)))
 		return s.say(now, edge.NumberValue(edge.CountAbs, edge.Absolute, max(0, y)))
 	}
-	if now.Sub(s.toldAt) < heartbeat/2 {
+	if now.Sub(s.toldAt) < s.every/2 {
 		return nil
 	}
 	return s.report(now)

@@ -13,6 +13,9 @@ import './sensors.js';
 import './sites.js';
 import './space.js';
 
+/** Tells whether a site's values may be old ones. */
+const old = (site) => site.connected === false || Boolean(site.status?.stale);
+
 class HeadcountApp extends LitElement {
   static properties = {
     server: {}, // "hub", "cloud"
@@ -31,10 +34,11 @@ class HeadcountApp extends LitElement {
     .dot { width: .65rem; height: .65rem; border-radius: 50%; background: var(--muted); flex: none; }
     .dot.ok { background: var(--ok); } .dot.warn { background: var(--warn); } .dot.bad { background: var(--bad); }
     .lost { background: var(--warn-soft); color: var(--warn); border-bottom: 1px solid var(--warn); padding: .5rem clamp(1rem, 3vw, 2rem); font-weight: 600; }
-    main { padding: 1.1rem clamp(1rem, 3vw, 2rem) 3rem; max-width: 1500px; margin: 0 auto; display: grid; gap: 1.3rem; }
+    main { padding: 1.1rem clamp(1rem, 3vw, 2rem) 3rem; max-width: 1500px; margin: 0 auto; display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.3rem; }
     .totals { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .7rem; }
     .total { padding: .7rem 1rem; }
     .total b { display: block; font-size: 1.7rem; line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; }
+    .old b, .old.nums { opacity: .5; }
     .range { white-space: nowrap; }
     .total .bad { color: var(--bad); } .total .warn { color: var(--warn); }
     h2 { font-size: 1.05rem; margin-bottom: .6rem; display: flex; gap: .6rem; align-items: baseline; flex-wrap: wrap; }
@@ -161,7 +165,7 @@ class HeadcountApp extends LitElement {
     const unknown = rooms.filter((r) => !known(r.occupancy)).length;
     const alerts = open(s.alerts).filter((a) => a.state === 'firing').length;
     const trouble = s.sensors.filter((x) => x.status !== 'ok').length;
-    return html`<section class="totals" aria-label="Summary">
+    return html`<section class="totals ${old(s) ? 'old' : ''}" aria-label="Summary">
       ${building ? html`<div class="total panel"><b>${known(building.occupancy) ? building.occupancy.count : '?'}</b><span class="muted">${known(building.occupancy) ? html`in the building <span class="range">${this.between(building.occupancy)}</span>` : 'in the building: unknown'}</span></div>` : nothing}
       <div class="total panel"><b>${occupied}<span class="muted small"> / ${rooms.length}</span></b><span class="muted">rooms occupied</span></div>
       <div class="total panel"><b>${unknown}</b><span class="muted">rooms unknown</span></div>
@@ -193,10 +197,10 @@ class HeadcountApp extends LitElement {
     const alerting = new Set(open(s.alerts).filter((a) => a.state === 'firing').map((a) => a.subject));
     const o = floor?.occupancy;
     return html`<section aria-label=${floor ? title(floor) : 'Spaces'}>
-      <h2>${floor ? html`<button @click=${() => this.go(floor.id)}>${title(floor)}</button><span class="muted nums">${known(o) ? `${people(o.count)}${this.between(o)}` : 'unknown'}</span>` : 'Spaces'}</h2>
+      <h2>${floor ? html`<button @click=${() => this.go(floor.id)}>${title(floor)}</button><span class="muted nums ${old(s) ? 'old' : ''}">${known(o) ? `${people(o.count)}${this.between(o)}` : 'unknown'}</span>` : 'Spaces'}</h2>
       <div class="grid" @open-space=${(e) => this.go(e.detail)}>
         ${repeat(rooms, (r) => r.id, (r) => html`<headcount-space data-space=${r.id} .space=${r} .truth=${this.demo?.truth?.[r.id]}
-          ?alerting=${alerting.has(r.id)} ?stale=${s.connected === false || s.status?.stale}></headcount-space>`)}
+          ?alerting=${alerting.has(r.id)} ?stale=${old(s)}></headcount-space>`)}
       </div></section>`;
   }
 

@@ -49,6 +49,7 @@ export function sentence(space) {
 export const likely = (p) => (p > 0.99 ? 'over 99 % likely' : p < 0.01 ? 'under 1 % likely' : `${Math.round(100 * p)} % likely`);
 
 export const people = (n) => (n === 1 ? '1 person' : `${n} people`);
+export const some = (n, one, many = `${one}s`) => `${n.toLocaleString()} ${n === 1 ? one : many}`;
 export const title = (thing) => thing.name || thing.id;
 
 const units = {
@@ -87,10 +88,10 @@ export function sync(status) {
   const waiting = oldest ? `oldest unsent ${age(oldest, Date.parse(status.now))}` : '';
   if (up.connected) {
     if (!backlog || (oldest && !behind(oldest, status.now))) return { tone: 'ok', text: 'in sync', detail: up.reason ?? '' };
-    return { tone: '', text: 'catching up', detail: join(`${backlog.toLocaleString()} records to send`, waiting) };
+    return { tone: '', text: 'catching up', detail: join(`${some(backlog, 'record')} to send`, waiting) };
   }
   const left = status.horizon_s == null ? '' : `${duration(status.horizon_s)} left`;
-  return { tone: 'warn', text: 'offline, buffering', detail: join(left, waiting, up.reason) };
+  return { tone: 'warn', text: 'offline, buffering', detail: join(left, waiting, (up.reason ?? '').replace(/^offline: /, '')) };
 }
 
 function fromCloud(status) {
@@ -98,7 +99,7 @@ function fromCloud(status) {
   if (status.stale) return { tone: 'warn', text: 'stale', detail: heard };
   const beat = status.heartbeat;
   const oldest = beat && [beat.events?.oldest_unsent, beat.readings?.oldest_unsent].filter(Boolean).sort()[0];
-  if (status.backlog && (!oldest || behind(oldest, beat.time))) return { tone: '', text: 'catching up', detail: `${status.backlog.toLocaleString()} records behind` };
+  if (status.backlog && (!oldest || behind(oldest, beat.time))) return { tone: '', text: 'catching up', detail: `${some(status.backlog, 'record')} behind` };
   return { tone: 'ok', text: 'in sync', detail: '' };
 }
 

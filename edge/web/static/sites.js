@@ -1,7 +1,7 @@
 // <headcount-sites>: the sites of a cloud; each leads to its own view.
 import { LitElement, css, html, nothing } from './vendor/lit/lit.js';
 import { Unauthorised, request } from './client.js';
-import { age, join, people, title } from './format.js';
+import { age, join, people, some, title } from './format.js';
 import { base } from './styles.js';
 
 const every = 5_000; // ms
@@ -56,8 +56,8 @@ export class HeadcountSites extends LitElement {
 
   about(s) {
     return join(
-      s.people == null ? 'people unknown' : people(s.people), `${s.spaces} spaces`,
-      s.open_alerts ? `${s.open_alerts} open alerts` : '', s.backlog ? `${s.backlog.toLocaleString()} records behind` : '');
+      s.people == null ? 'people unknown' : people(s.people), some(s.spaces, 'space'),
+      s.open_alerts ? some(s.open_alerts, 'open alert') : '', s.backlog ? `${some(s.backlog, 'record')} behind` : '');
   }
 
   heard(s) { return s.last_heartbeat ? `hub heard ${age(s.last_heartbeat)} ago` : 'hub never heard'; }

@@ -21,7 +21,7 @@ export class HeadcountSpace extends LitElement {
     button.card { cursor: pointer; transition: border-color .15s; }
     button.card:hover { border-color: var(--accent); }
     :host([alerting]) .card { border-color: var(--bad); box-shadow: inset 3px 0 0 var(--bad), var(--shadow); }
-    :host([stale]) .now { opacity: .5; }
+    :host([stale]) :is(.count, .interval, svg) { opacity: .5; }
     .name { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     .now { display: flex; align-items: baseline; gap: .5rem; flex-wrap: wrap; }
     .count { font-size: 2.5rem; line-height: 1.15; font-weight: 650; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
