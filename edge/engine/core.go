@@ -152,6 +152,22 @@ func (c *Core) Begin(now time.Time) {
 	}
 }
 
+// Skip passes over the time until to, in which nobody listened: nothing falls due in it but
+// what rules have to say, and spaces are unknown. It comes before Begin.
+func (c *Core) Skip(to time.Time) {
+	to = edge.Millis(to)
+	if !to.After(c.now) {
+		return
+	}
+	for _, o := range c.model.Skip(to) {
+		c.published(o)
+	}
+	for _, e := range c.rules.Evaluate(c.now, c.facts) {
+		c.follow(e)
+	}
+	c.now, c.touched = to, true
+}
+
 // End completes a commit and returns its outputs in order.
 func (c *Core) End() []edge.Event {
 	if c.touched {
@@ -299,12 +315,20 @@ func (c *Core) Apply(in input) (edge.CommandResult, error) {
 		l, err := decode[Lost](in)
 		c.lose(l.Cause, "lane "+string(l.Lane), fmt.Sprintf("epoch %s, %d-%d. %s", l.Epoch, l.From, l.To, l.Detail), l.Count)
 		return edge.CommandResult{}, err
+	case TypePause:
+		p, err := decode[Pause](in)
+		c.emit(edge.HubStatus, "hub", c.now, map[string]any{"status": "paused", "from": p.Since, "to": c.now})
+		return edge.CommandResult{}, err
+	case TypeAnew:
+		a, err := decode[Anew](in)
+		c.lose("state not restored", "hub", a.Reason, 1)
+		return edge.CommandResult{}, err
 	}
 	return edge.CommandResult{}, fmt.Errorf("input type %q is not known to this version", in.typ)
 }
 
 func (c *Core) applyConfig(in input) error {
-	s, err := decode[Setup](in)
+	s, err := readSetup(in)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ type Engine struct {
 	own     []input // the engine's own inputs for the next commit
 	shown   time.Time
 	unshown bool
+	anew    bool // the next commit carries a checkpoint, as the state does not follow from what was before
 	trimmed time.Time
 }
 
@@ -75,15 +76,22 @@ const (
 	trimInterval = time.Minute
 )
 
-// Open restores the core from the journal: the newest checkpoint and all inputs after it.
+// maxPause is how far the clock may jump before the time between counts as one in which nobody
+// listened. While the engine runs it looks at the clock at least every 30 s.
+const maxPause = 5 * time.Minute
+
+// Open restores the core from the journal: the newest checkpoint and all inputs after it. What
+// cannot be used of them is no error: it is declared, and the hub goes on with the rest.
 func Open(o Options) (*Engine, error) {
-	core, err := Rebuild(o.Journal, o.Now())
-	if err != nil {
-		return nil, err
-	}
+	core, flaw := Rebuild(o.Journal, o.Now())
 	e := &Engine{opts: o, j: o.Journal, log: o.Log, core: core, in: make(chan *request), stopped: make(chan struct{})}
 	ch := make(chan struct{})
 	e.changed.Store(&ch)
+	if flaw != nil {
+		e.log.Error("the state before is not complete; the hub goes on with what could be restored", "err", flaw)
+		e.note(TypeAnew, "hub", Anew{clip(flaw.Error(), maxDetail)})
+		e.anew = true
+	}
 	if err := e.greet(); err != nil {
 		return nil, err
 	}
@@ -96,9 +104,16 @@ func (e *Engine) greet() error {
 	opened := e.j.Opened()
 	e.declare(opened.Lost, opened.Reason)
 	if e.core.Setup().Hash != e.opts.Setup.Hash {
-		e.note(TypeConfig, "hub", e.opts.Setup)
+		in, err := setupInput(e.opts.Setup)
+		if err != nil {
+			return err
+		}
+		e.own = append(e.own, in)
 	}
-	e.note(TypeBoot, "hub", e.opts.Boot)
+	boot := e.opts.Boot
+	n, at := e.j.LastCommit()
+	boot.First = n == 0 && at.IsZero() && !e.anew
+	e.note(TypeBoot, "hub", boot)
 	if err := e.commit(nil); err != nil {
 		return fmt.Errorf("first commit: %w", err)
 	}
@@ -222,6 +237,11 @@ func answer(batch []*request, replies []reply) {
 func (e *Engine) step(now time.Time, batch []*request, replies []reply) error {
 	e.drafts = e.drafts[:0]
 	e.pack.reset()
+	if since := e.core.now; now.Sub(since) > maxPause {
+		e.core.Begin(since)
+		e.core.Skip(now)
+		e.note(TypePause, "hub", Pause{since})
+	}
 	e.core.Begin(now)
 	for _, in := range e.own {
 		if _, err := e.apply(in); err != nil {
@@ -333,7 +353,7 @@ func (e *Engine) write() error {
 		return nil
 	}
 	var checkpoint []byte
-	if e.j.NeedCheckpoint() {
+	if e.anew || e.j.NeedCheckpoint() {
 		var err error
 		if checkpoint, err = e.core.Marshal(); err != nil {
 			return err
@@ -344,6 +364,7 @@ func (e *Engine) write() error {
 		return err
 	}
 	e.commits++
+	e.anew = false
 	e.opts.Budget.spent(e.core.now, e.j.Stats().BytesWritten-before)
 	return nil
 }

@@ -288,6 +288,9 @@ func TestReplayGivesEveryOutputByteAgain(t *testing.T) {
 			in, out := 0.0, 0.0
 			for n := range 400 {
 				b.clock.advance(time.Duration(rnd.IntN(90_000)) * time.Millisecond)
+				if rnd.IntN(40) == 0 { // nobody listened for a while
+					b.clock.advance(time.Duration(rnd.IntN(3*3600_000)) * time.Millisecond)
+				}
 				switch rnd.IntN(8) {
 				case 0:
 					b.put(edge.Accepted, edge.Reading{Device: "pir", Seq: fmt.Sprint("p", n), Values: []edge.Value{edge.BoolValue(edge.Presence, edge.MotionState, rnd.IntN(2) == 0)}})

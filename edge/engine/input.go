@@ -22,6 +22,8 @@ const (
 	TypeLink     = "input.link"     // Link
 	TypeAction   = "input.action"   // ActionResult
 	TypeLost     = "input.lost"     // Lost
+	TypePause    = "input.pause"    // Pause; taken before all others
+	TypeAnew     = "input.anew"     // Anew
 )
 
 // Boot is the input that every start of the process writes first.
@@ -29,6 +31,7 @@ type Boot struct {
 	ID      string `json:"id"` // random per start
 	Version string `json:"version"`
 	Clock   string `json:"clock"`
+	First   bool   `json:"first,omitempty"` // set by the engine: there was nothing before it
 }
 
 // Setup is everything in the configuration that decides what the core answers.
@@ -70,6 +73,18 @@ type ActionResult struct {
 type Lost struct {
 	journal.Lost
 	Detail string `json:"detail,omitempty"` // for people
+}
+
+// Pause says that nobody listened from Since until the commit's time: the hub was off, or its
+// clock was set forward.
+type Pause struct {
+	Since time.Time `json:"since"`
+}
+
+// Anew says that the state does not follow from the inputs before: they, or the checkpoint,
+// could not be used. The commit carries a checkpoint of the state that the hub went on with.
+type Anew struct {
+	Reason string `json:"reason"`
 }
 
 // input is one non-reading input with its bytes as they are recorded.

@@ -86,7 +86,8 @@ func (c *Core) unknownDevices() []edge.Device {
 	return slices.DeleteFunc(c.reg.list(), func(d edge.Device) bool { return d.State == edge.DeviceApproved })
 }
 
-// RestoreCore makes the core that Marshal described.
+// RestoreCore makes the core that Marshal described. When only the rules are not understood any
+// more, there are both a core without rules, which is to be configured, and an error.
 func RestoreCore(state []byte) (*Core, error) {
 	var s checkpoint
 	if err := json.Unmarshal(state, &s); err != nil {
@@ -112,16 +113,52 @@ func RestoreCore(state []byte) (*Core, error) {
 	if c.model, err = occupancy.Restore(&c.reg.site, s.Model); err != nil {
 		return nil, fmt.Errorf("checkpoint: occupancy: %w", err)
 	}
-	if c.rules, err = alerts.New(s.Setup.Rules, &c.reg.site); err != nil {
-		return nil, fmt.Errorf("checkpoint: rules: %w", err)
+	if len(c.samples) != len(c.reg.site.Sensors) {
+		return nil, fmt.Errorf("checkpoint: %d sensors, %d samples of them", len(c.reg.site.Sensors), len(c.samples))
 	}
+	rules, flaw := alerts.New(s.Setup.Rules, &c.reg.site)
+	if flaw != nil {
+		flaw = fmt.Errorf("checkpoint: rules: %w", flaw)
+		c.setup.Hash, c.setup.Rules = "", nil
+		if rules, err = alerts.New(nil, &c.reg.site); err != nil {
+			return nil, err
+		}
+	}
+	c.rules = rules
 	for i, sensor := range c.reg.site.Sensors {
 		c.facts.sensors[sensor.ID] = c.samples[i].status(sensor)
 	}
 	if err := c.rules.Restore(s.Rules, c.facts); err != nil {
 		return nil, fmt.Errorf("checkpoint: alerts: %w", err)
 	}
-	return c, nil
+	return c, flaw
+}
+
+// salvage makes a core without a site that holds what people have decided, the ledger and the
+// undelivered actions, as far as a checkpoint that cannot be restored has them.
+func salvage(state []byte, now time.Time) *Core {
+	c, _ := NewCore(Setup{}, now) // nothing to refuse in it
+	var s checkpoint
+	if json.Unmarshal(state, &s) != nil {
+		var least struct {
+			Approved []edge.Sensor `json:"approved"`
+			Ignored  []string      `json:"ignored"`
+		}
+		_ = json.Unmarshal(state, &least) // nothing can be had then
+		s = checkpoint{Approved: least.Approved, Ignored: least.Ignored}
+	}
+	c.reg.approved, c.jobs, c.done, c.counts, c.cleared = s.Approved, s.Jobs, s.Done, s.Counts, s.Cleared
+	for _, a := range s.Ignored {
+		c.reg.ignored[a] = true
+	}
+	for _, d := range s.Devices {
+		c.reg.devices[d.Address] = &d
+	}
+	c.ledger.restore(s.Loss, s.Untold)
+	if c.dedup.restore(s.Rings) != nil {
+		c.dedup = newDedup()
+	}
+	return c
 }
 
 func (c *Core) restoreRegistry(s checkpoint) {
