@@ -41,8 +41,11 @@ func New(stored time.Time) *Clock {
 	wall := time.Now()
 	c := &Clock{floor: wall, anchor: wall, state: Synced}
 	for _, t := range []time.Time{Built, stored} {
-		if t.After(c.floor.Add(slack)) {
-			c.floor, c.state = t, Unsynced
+		if t.After(wall.Add(slack)) {
+			c.state = Unsynced
+		}
+		if t.After(c.floor) {
+			c.floor = t
 		}
 	}
 	return c

@@ -45,3 +45,16 @@ func TestFollowsAGoodWallClock(t *testing.T) {
 		t.Errorf("State() = %q, want %q", got, Synced)
 	}
 }
+
+func TestNeverBeforeTheStoreNotEvenWithinTheSlack(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Millisecond, time.Second, slack - time.Millisecond, slack + time.Second, time.Hour} {
+		stored := time.Now().Add(ahead)
+		c := New(stored)
+		if now := c.Now(); now.Before(stored.Truncate(time.Millisecond)) {
+			t.Errorf("%v ahead: the clock says %v, the store ends at %v", ahead, now, stored)
+		}
+		if got, want := c.State() == Unsynced, ahead > slack; got != want {
+			t.Errorf("%v ahead: state %s", ahead, c.State())
+		}
+	}
+}
