@@ -72,6 +72,7 @@ actions: {hook: {webhook: %q, secret_file: hook.key}}
 	r.write("hook.key", []byte(hook.secret))
 	r.cloud.kill()
 	r.startHub()
+	r.inputsUp()
 	for _, in := range []int{100, 110} { // the first value of a counter is its baseline
 		r.post(fmt.Sprintf(`{"sensor":"door","count_in":%d,"count_out":90}`, in), `"accepted":1`)
 	}

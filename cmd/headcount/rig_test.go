@@ -232,7 +232,7 @@ func (r *rig) spawnHub() { r.hub = r.spawn(r.hubBinary, "run", "--config", r.con
 
 func (r *rig) hubServes() {
 	r.t.Helper()
-	r.until("hub serves", 20*time.Second, func() bool { return healthy(r.hubURL + "/health/live") })
+	r.until("hub serves", 20*time.Second, func() bool { return healthy(r.hubURL + "/health/ready") })
 }
 
 // stop kills hub and cloud, so that their stores can be looked into.
