@@ -207,16 +207,23 @@ func (d *daemon) sees(text string, args ...string) {
 	}
 }
 
-// post sends readings; the hub answers after the commit.
+// post sends readings; the hub answers after the commit. Like every sender it comes again when
+// the hub says that it is still starting.
 func (d *daemon) post(body string) {
 	d.t.Helper()
-	res, err := http.Post(d.url+"/v1/readings", "application/json", strings.NewReader(body))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
-		d.t.Fatalf("POST %s: %d %s", body, res.StatusCode, b)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		res, err := http.Post(d.url+"/v1/readings", "application/json", strings.NewReader(body))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		b, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			return
+		}
+		if res.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			d.t.Fatalf("POST %s: %d %s", body, res.StatusCode, b)
+		}
 	}
 }
 

@@ -1,13 +1,20 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/api"
@@ -201,5 +208,50 @@ func TestServiceStatusWithoutSystemd(t *testing.T) {
 	}
 	for _, verb := range []string{"install", "start", "stop", "restart", "uninstall"} {
 		headcount(t, "service", verb).is(exitNotRunning, "no systemd", "headcount run")
+	}
+}
+
+func TestCommandsTrustTheHubsOwnCertificate(t *testing.T) {
+	dir := inDir(t, nil)
+	certify(t, "mine")
+	certify(t, "other")
+	address := unused(t)
+	write := func(name, cert string) {
+		config := strings.Replace(office, `{listen: "127.0.0.1:0"}`, `{listen: "`+address+`", tls_cert_file: `+cert+`.pem, tls_key_file: `+cert+`.key}`, 1)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("headcount.yaml", "mine")
+	write("stranger.yaml", "other")
+	hub := start(t, nil)
+	if !strings.HasPrefix(hub.url, "https://") {
+		t.Errorf("the hub serves %s", hub.url)
+	}
+	headcount(t, "spaces").is(exitOK, "lobby")
+	headcount(t, "spaces", "-c", "stranger.yaml").is(exitFailure, "does not have the certificate of")
+	hub.ask("spaces").is(exitFailure, "certificate")
+}
+
+// certify makes a certificate of its own, name.pem and name.key.
+func certify(t *testing.T, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: cert}, name + ".key": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
