@@ -279,8 +279,8 @@ func (c *Core) Take(r *edge.Reading) edge.Outcome {
 func (c *Core) Apply(in input) (edge.CommandResult, error) {
 	switch in.typ {
 	case TypeBoot:
-		c.touched = true
 		b, err := decode[Boot](in)
+		c.boot(b)
 		c.emit(edge.HubStatus, "hub", c.now, map[string]any{"status": "started", "boot": b.ID, "version": b.Version, "clock": b.Clock})
 		return edge.CommandResult{}, err
 	case TypeConfig:
@@ -325,6 +325,16 @@ func (c *Core) Apply(in input) (edge.CommandResult, error) {
 		return edge.CommandResult{}, err
 	}
 	return edge.CommandResult{}, fmt.Errorf("input type %q is not known to this version", in.typ)
+}
+
+// boot forgets what only holds while a process runs: drivers report anew, and a hub without an
+// uplink has none to be out of sync with.
+func (c *Core) boot(b Boot) {
+	c.drivers, c.touched = nil, true
+	if !b.Uplink && c.link.Configured {
+		c.link = Link{}
+		c.rules.TouchHub()
+	}
 }
 
 func (c *Core) applyConfig(in input) error {

@@ -58,6 +58,7 @@ type View struct {
 // request is what one caller wants taken in.
 type request struct {
 	readings []edge.Reading
+	rejected *edge.Rejection
 	input    *input
 	epoch    string     // reason to begin a new epoch
 	reply    chan reply // size 1: the engine does not wait for a caller that went away
@@ -283,11 +284,14 @@ func (e *Engine) apply(in input) (edge.CommandResult, error) {
 	return res, nil
 }
 
-// refuse fixes the readings' times and counts those that are not to be taken in the ledger.
+// refuse fixes the readings' times, and counts in the ledger those that are not to be taken and
+// what drivers rejected. What is rejected for one cause of one device is one record in a commit.
 func (e *Engine) refuse(batch []*request, replies []reply) error {
-	type key struct{ device, why string }
-	var refused map[key]int
+	var all rejections
 	for i, r := range batch {
+		if r.rejected != nil {
+			all.add(*r.rejected)
+		}
 		if len(r.readings) == 0 {
 			continue
 		}
@@ -304,14 +308,11 @@ func (e *Engine) refuse(batch []*request, replies []reply) error {
 			}
 			device := clip(reading.Device, maxName)
 			replies[i].outcomes[k] = edge.Outcome{Status: edge.Rejected, Reason: "device " + device + ": " + why}
-			if refused == nil {
-				refused = map[key]int{}
-			}
-			refused[key{device, why}]++
+			all.add(edge.Rejection{Driver: "hub", Device: device, Cause: why, Count: 1, At: e.core.now})
 		}
 	}
-	for _, k := range sortedKeys(refused, func(a, b key) bool { return a.device+a.why < b.device+b.why }) {
-		in, err := newInput(TypeRejected, k.device, edge.Rejection{Driver: "hub", Device: k.device, Cause: k.why, Count: refused[k], At: e.core.now})
+	for _, r := range all.list {
+		in, err := newInput(TypeRejected, r.Device, r)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,8 @@ type Boot struct {
 	ID      string `json:"id"` // random per start
 	Version string `json:"version"`
 	Clock   string `json:"clock"`
-	First   bool   `json:"first,omitempty"` // set by the engine: there was nothing before it
+	Uplink  bool   `json:"uplink,omitempty"` // whether there is a cloud to send to
+	First   bool   `json:"first,omitempty"`  // set by the engine: there was nothing before it
 }
 
 // Setup is everything in the configuration that decides what the core answers.

@@ -94,3 +94,25 @@ func clip(s string, n int) string {
 	}
 	return plain(s)
 }
+
+// rejections joins those of one driver, device and cause: the newest, with the sum of the
+// counts, in the order of the first of each.
+type rejections struct {
+	list []edge.Rejection
+	at   map[[3]string]int
+}
+
+func (l *rejections) add(r edge.Rejection) {
+	k := [3]string{r.Driver, r.Device, r.Cause}
+	i, known := l.at[k]
+	if !known {
+		if l.at == nil {
+			l.at = map[[3]string]int{}
+		}
+		l.at[k] = len(l.list)
+		l.list = append(l.list, r)
+		return
+	}
+	r.Count += l.list[i].Count
+	l.list[i] = r
+}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,9 @@ func TestNoInputIsTooLargeForTheJournal(t *testing.T) {
 	b := start1(t)
 	long := strings.Repeat("\u2028", 100_000)
 	if err := b.Reject(t.Context(), edge.Rejection{Driver: long, Device: long, Cause: long, Detail: long, Hash: long}); err != nil {
+		t.Error(err)
+	}
+	if err := b.Reject(t.Context(), edge.Rejection{Driver: "d", Cause: "c", Count: -7, At: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)}); err != nil {
 		t.Error(err)
 	}
 	if err := b.DriverChanged(t.Context(), engine.DriverStatus{ID: "mqtt-1", Driver: "mqtt", Detail: long}); err != nil {
@@ -152,4 +156,55 @@ func TestCountsAddUp(t *testing.T) {
 	if lost != said[edge.Rejected] {
 		t.Errorf("the ledger has %d losses, %d readings were rejected", lost, said[edge.Rejected])
 	}
+}
+
+// A flood of what nobody understands shares records as it shares commits; each is counted.
+func TestAFloodOfRejectionsIsFewRecords(t *testing.T) {
+	b := start1(t)
+	before := b.j.Head(edge.Events).Seq
+	const callers, each = 50, 20
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range each {
+				if err := b.Reject(t.Context(), edge.Rejection{Driver: "mqtt", Device: "bad", Cause: "malformed", Detail: "byte 3", At: start}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := lossesOf(b.settle(), "malformed"); got != callers*each {
+		t.Errorf("%d are counted, want %d", got, callers*each)
+	}
+	if n := b.j.Head(edge.Events).Seq - before; n > callers*each/2 {
+		t.Errorf("%d records for %d rejections", n, callers*each)
+	}
+	b.verify()
+}
+
+func TestABootForgetsWhatOnlyHoldsWhileAProcessRuns(t *testing.T) {
+	b := start1(t)
+	if err := b.DriverChanged(t.Context(), engine.DriverStatus{ID: "mqtt-1", Driver: "mqtt", Up: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Linked(t.Context(), engine.Link{Configured: true, UnsyncedSince: b.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.advance(4 * time.Minute)
+	b.settle()
+	b.clock.advance(2 * time.Minute)
+	firing := func(s *edge.Snapshot) bool {
+		return slices.ContainsFunc(s.Alerts, func(a edge.Alert) bool { return a.Rule == "hub-not-synced" && a.State == edge.StateFiring })
+	}
+	if !firing(b.settle()) {
+		t.Fatal("hub-not-synced does not fire")
+	}
+	b.stop()
+	b = open(t, b.dir, b.clock, setup()) // a configuration without an uplink
+	v := b.View()
+	if len(v.Drivers) != 0 || v.Link.Configured || firing(v.Snapshot) {
+		t.Errorf("after a start without inputs and uplink: drivers %+v, link %+v, firing %v", v.Drivers, v.Link, firing(v.Snapshot))
+	}
+	b.verify()
 }

@@ -1,10 +1,10 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/journal"
@@ -32,7 +32,11 @@ func (e *Engine) Put(ctx context.Context, rs ...edge.Reading) ([]edge.Outcome, e
 func (e *Engine) Reject(ctx context.Context, r edge.Rejection) error {
 	r.Driver, r.Device, r.Cause = clip(r.Driver, maxName), clip(r.Device, maxName), clip(r.Cause, maxName)
 	r.Detail, r.Hash = clip(r.Detail, maxDetail), clip(r.Hash, maxName)
-	return e.tell(ctx, TypeRejected, r.Device, r)
+	r.Count, r.At = max(1, r.Count), edge.Millis(r.At)
+	if y := r.At.Year(); y < 1970 || y > 9999 { // JSON has no such year
+		r.At = time.Time{}
+	}
+	return e.ask(ctx, &request{rejected: &r}).err
 }
 
 // Do carries a command out and returns after the sync.
@@ -182,21 +186,4 @@ func (e *Engine) newEpoch(reason string) error {
 	e.declare(lost, reason)
 	e.log.Warn("the journal begins a new epoch", "reason", reason, "epoch", e.j.Epoch())
 	return nil
-}
-
-func sortedKeys[K comparable, V any](m map[K]V, less func(a, b K) bool) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b K) int {
-		switch {
-		case less(a, b):
-			return -1
-		case less(b, a):
-			return 1
-		}
-		return cmp.Compare(0, 0)
-	})
-	return keys
 }
