@@ -10,8 +10,8 @@ import (
 	"github.com/headcount-hub/headcount/edge/engine"
 )
 
-// buildActions makes the channels that alerts can name.
-func (h *Hub) buildActions() error {
+// buildChannels makes the channels that alerts can name.
+func (h *Hub) buildChannels() error {
 	channels := map[string]deliver.Channel{}
 	for name, a := range h.cfg.Actions {
 		switch a.Kind {
@@ -27,7 +27,7 @@ func (h *Hub) buildActions() error {
 			return fmt.Errorf("%s: action %s: no kind of action is called %q", a.Pos, name, a.Kind)
 		}
 	}
-	h.actions = deliver.New(jobs{h.engine, h.cfg.Site.ID}, channels, deliver.Options{Log: h.log.With("part", "deliver")})
+	h.parts.channels = channels
 	return nil
 }
 

@@ -59,6 +59,7 @@ type Hub struct {
 	started time.Time
 	state   atomic.Value // api.Starting, Running, Stopping
 	ln      net.Listener
+	parts   parts
 	rate    rate
 }
 
@@ -96,7 +97,15 @@ func merged(r alerts.Rule) alerts.Rule {
 	return r
 }
 
-// Open builds the site and takes its store and its HTTP port. An error leaves nothing behind.
+// parts is what Open makes before it takes the store.
+type parts struct {
+	channels map[string]deliver.Channel
+	routes   map[string]http.Handler
+	tokens   []api.Token
+}
+
+// Open builds the site and takes its HTTP port and its store. An error leaves nothing behind. The
+// store comes last: a hub that cannot run, and is started again and again, writes nothing to it.
 func Open(o Options) (_ *Hub, err error) {
 	h := &Hub{opts: o, cfg: o.Config, log: o.Log, boot: token(8)}
 	h.state.Store(api.Starting)
@@ -105,31 +114,30 @@ func Open(o Options) (_ *Hub, err error) {
 			h.close()
 		}
 	}()
-	if err := h.buildInputs(); err != nil {
-		return nil, err
-	}
-	if err := h.openStore(); err != nil {
-		return nil, err
+	for _, step := range [...]func() error{
+		h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildAPI,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
 	for _, in := range h.inputs {
 		in.engine = h.engine
 	}
-	if err := h.buildActions(); err != nil {
-		return nil, err
-	}
-	if err := h.buildUplink(); err != nil {
-		return nil, err
-	}
-	if err := h.buildAPI(); err != nil {
-		return nil, err
-	}
-	if h.ln, err = net.Listen("tcp", h.cfg.HTTP.Listen); err != nil {
-		return nil, fmt.Errorf("http.listen %s: %w; stop whoever has the port, or choose another", h.cfg.HTTP.Listen, err)
-	}
-	if h.ln, err = secure(h.ln, h.cfg.HTTP); err != nil {
-		return nil, err
+	h.actions = deliver.New(jobs{h.engine, h.cfg.Site.ID}, h.parts.channels, deliver.Options{Log: h.log.With("part", "deliver")})
+	if h.uplink != nil {
+		h.uplink.build()
 	}
 	return h, nil
+}
+
+// listen takes the HTTP port.
+func (h *Hub) listen() (err error) {
+	if h.ln, err = net.Listen("tcp", h.cfg.HTTP.Listen); err != nil {
+		return fmt.Errorf("http.listen %s: %w; stop whoever has the port, or choose another", h.cfg.HTTP.Listen, err)
+	}
+	h.ln, err = secure(h.ln, h.cfg.HTTP)
+	return err
 }
 
 // buildInputs makes every driver. It does no I/O.
@@ -169,7 +177,7 @@ func (h *Hub) openStore() error {
 	setup := engine.Setup{Hash: h.cfg.Hash, Site: classed(h.cfg.Site), Rules: alerts.Merge(alerts.Builtin(), rules)}
 	h.engine, err = engine.Open(engine.Options{
 		Journal: h.journal, Setup: setup, Now: h.clock.Now, Budget: h.budget(), Log: h.log,
-		Boot: engine.Boot{ID: h.boot, Version: h.opts.Version, Clock: string(h.clock.State())},
+		Boot: engine.Boot{ID: h.boot, Version: h.opts.Version, Clock: string(h.clock.State()), Uplink: h.cfg.Uplink != nil},
 	})
 	return err
 }
@@ -199,7 +207,8 @@ func (h *Hub) budget() *engine.Budget {
 	return engine.NewBudget(perDay)
 }
 
-func (h *Hub) buildAPI() error {
+// buildRoutes collects what inputs serve on the hub's port.
+func (h *Hub) buildRoutes() error {
 	routes := map[string]http.Handler{}
 	add := func(more map[string]http.Handler) error {
 		for pattern, handler := range more {
@@ -220,16 +229,23 @@ func (h *Hub) buildAPI() error {
 			}
 		}
 	}
-	var tokens []api.Token
-	var err error
+	h.parts.routes = routes
+	return nil
+}
+
+func (h *Hub) loadTokens() (err error) {
 	if f := h.cfg.HTTP.TokenFile; f != "" {
-		if tokens, err = api.LoadTokens(f); err != nil {
+		if h.parts.tokens, err = api.LoadTokens(f); err != nil {
 			return fmt.Errorf("http.token_file: %w", err)
 		}
 	}
+	return nil
+}
+
+func (h *Hub) buildAPI() (err error) {
 	h.api, err = api.New(api.Options{
-		Site: h.engine, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: routes,
-		Tokens: tokens, Clients: live.NewClients(0), Log: h.log,
+		Site: h.engine, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes,
+		Tokens: h.parts.tokens, Clients: live.NewClients(0), Log: h.log,
 	})
 	return err
 }

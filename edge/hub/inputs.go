@@ -32,6 +32,8 @@ const (
 	retryMin  = time.Second
 	retryMax  = 30 * time.Second
 	steadyRun = time.Minute // a run of this length starts the back-off anew
+
+	reportEvery = 10 * time.Second
 )
 
 func newInput(id, name string, d drivers.Driver, log *slog.Logger) *input {
@@ -74,8 +76,10 @@ func (in *input) once(ctx context.Context) (err error) {
 	return in.driver.Run(ctx, in)
 }
 
-// report hands changes of the connection to the engine. Only the newest matters.
+// report hands changes of the connection to the engine, each of which is a record: only the
+// newest matters, and a connection that flaps is told every reportEvery.
 func (in *input) report(ctx context.Context) {
+	var told *drivers.Status
 	for {
 		select {
 		case <-ctx.Done():
@@ -85,9 +89,14 @@ func (in *input) report(ctx context.Context) {
 		in.mu.Lock()
 		s := in.status
 		in.mu.Unlock()
+		if told != nil && *told == s {
+			continue
+		}
 		if err := in.engine.DriverChanged(ctx, engine.DriverStatus{ID: in.id, Driver: in.name, Up: s.Up, Detail: s.Detail}); err != nil {
 			return
 		}
+		told = &s
+		pause(ctx, reportEvery)
 	}
 }
 

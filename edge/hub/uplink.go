@@ -35,8 +35,8 @@ type link struct {
 // lostQueue is how many ranges the cloud may lose while the engine is busy; more are in the log.
 const lostQueue = 16
 
-// buildUplink prepares the connection, if there is one.
-func (h *Hub) buildUplink() error {
+// openLink opens the connection, if there is to be one.
+func (h *Hub) openLink() error {
 	c := h.cfg.Uplink
 	if c == nil {
 		return nil
@@ -59,12 +59,17 @@ func (h *Hub) buildUplink() error {
 	if err != nil {
 		return err
 	}
+	h.uplink = l
+	return nil
+}
+
+// build makes the pump, when there is a store to pump from.
+func (l *link) build() {
+	h := l.hub
 	l.pump = uplink.New(uplink.Options{
 		Journal: pumped{h.journal}, Link: l.nats, Heartbeat: h.heartbeat, Snapshot: h.snapshot,
 		OnStatus: l.onStatus, OnConflict: l.onConflict, OnLost: l.onLost, Log: l.log,
 	})
-	h.uplink = l
-	return nil
 }
 
 // credentialsOrg reads the organisation out of a site's credentials: the subject up.ORG.SITE.>
