@@ -52,6 +52,7 @@ func runCommand() *cobra.Command {
 }
 
 func runHub(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	boundMemory(len(cfg.Site.Sensors))
 	h, err := hub.Open(hub.Options{Config: cfg, Version: version, Log: log})
 	if err != nil {
 		return err
