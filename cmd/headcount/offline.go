@@ -62,7 +62,7 @@ func replayCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		o.Site = &cfg.Site
+		o.Site, o.Stdin, o.Notes = &cfg.Site, cmd.InOrStdin(), cmd.ErrOrStderr()
 		return replay.Run(cmd.Context(), o, cmd.OutOrStdout())
 	}
 	return cmd

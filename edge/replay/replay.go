@@ -35,15 +35,8 @@ const DefaultEvery = 5 * time.Minute
 // Result is the last line that Run prints.
 type Result struct {
 	*Figures
-	Unknown   *int         `json:"unknown,omitempty"` // truths for which the estimate was "unknown"
-	StateHash string       `json:"state_hash"`
-	Live      *LiveFigures `json:"live,omitempty"`
-}
-
-// LiveFigures judge what was known at the time.
-type LiveFigures struct {
-	Figures
-	Unknown int `json:"unknown"`
+	StateHash string   `json:"state_hash"`
+	Live      *Figures `json:"live,omitempty"` // what was known at the time
 }
 
 // Run replays and prints the result to stdout as one line of JSON: the figures when there is a
@@ -99,9 +92,11 @@ func (o *Options) run(ctx context.Context, rs []edge.Reading, truths []truth) (*
 	if err != nil {
 		return nil, err
 	}
-	f := final.figures()
-	res.Figures, res.Unknown = &f, &final.unknown
-	res.Live = &LiveFigures{atTheTime.figures(), atTheTime.unknown}
+	if final.unknown+atTheTime.unknown > 0 {
+		o.note("%s: for %d of %d counts the space was unknown (%d as known at the time); they are scored as nobody, with a probability of one half and the widest interval", o.Truth, final.unknown, final.n, atTheTime.unknown)
+	}
+	f, l := final.figures(), atTheTime.figures()
+	res.Figures, res.Live = &f, &l
 	return res, nil
 }
 
@@ -195,14 +190,11 @@ func (o *Options) note(format string, args ...any) {
 	}
 }
 
-// revisedPass runs the model over the set of readings by event time, writes the history and
-// scores it.
+// revisedPass runs the model over the set of readings by event time, writes the history from the
+// first reading to the last and scores it, also beyond. The history does not depend on the truth.
 func (o *Options) revisedPass(ctx context.Context, rs []edge.Reading, truths []truth, w *history) (*score, error) {
 	order := revised(rs)
 	first, last := order[0].At, order[len(order)-1].At
-	if len(truths) > 0 {
-		first, last = earlier(first, truths[0].at), later(last, truths[len(truths)-1].at)
-	}
 	m, err := occupancy.New(o.Site, first)
 	if err != nil {
 		return nil, err
@@ -233,9 +225,14 @@ func (o *Options) revisedPass(ctx context.Context, rs []edge.Reading, truths []t
 			return nil, fmt.Errorf("write %s: %w", o.Out, err)
 		}
 		if !step.Before(last) {
-			return &s, nil
+			break
 		}
 	}
+	for len(truths) > 0 {
+		feed(truths[0].at)
+		truths = s.take(m.Occupancies(), truths)
+	}
+	return &s, nil
 }
 
 // take scores all truths of the first one's time and returns the others.

@@ -29,7 +29,6 @@ type figures struct {
 	Coverage90         *float64 `json:"coverage90"`
 	Coverage90Occupied *float64 `json:"coverage90_occupied"`
 	IntervalScore      *float64 `json:"interval_score"`
-	Unknown            *int     `json:"unknown"`
 }
 
 type result struct {
@@ -244,10 +243,19 @@ func TestTruthOfSeveralSpaces(t *testing.T) {
 			`{"rx":"2026-09-07T08:`+m+`:00Z","sensor":"cam-1","count_abs":3}`,
 			`{"rx":"2026-09-07T08:`+m+`:00Z","sensor":"cam-2","count_abs":7}`)
 	}
-	r := run(t, replay.Options{Site: site, In: write(t, "in", strings.Join(lines, "\n")),
-		Truth: write(t, "truth", "time,space,count\n2026-09-07T08:05:00Z,hall,7\n2026-09-07T08:05:00Z,room,3\n2026-09-07T07:00:00Z,room,0\n")})
-	if *r.N != 3 || *r.MAE != 0 || *r.Unknown != 1 || *r.PresenceAccuracy != 1 || *r.Brier > .1 {
-		t.Errorf("got n %d, mae %v, unknown %d, accuracy %v, brier %v; want 3, 0, 1, 1, about .25/3", *r.N, *r.MAE, *r.Unknown, *r.PresenceAccuracy, *r.Brier)
+	var notes strings.Builder
+	o := replay.Options{Site: site, In: write(t, "in", strings.Join(lines, "\n")), Notes: &notes,
+		Truth: write(t, "truth", "time,space,count\n2026-09-07T08:05:00Z,hall,7\n2026-09-07T08:05:00Z,room,3\n2026-09-07T07:00:00Z,room,0\n")}
+	r := run(t, o)
+	if *r.N != 3 || *r.MAE != 0 || *r.PresenceAccuracy != 1 || *r.Brier > .1 {
+		t.Errorf("got n %d, mae %v, accuracy %v, brier %v; want 3, 0, 1, about .25/3", *r.N, *r.MAE, *r.PresenceAccuracy, *r.Brier)
+	}
+	if want := "for 1 of 3 counts the space was unknown"; !strings.Contains(notes.String(), want) {
+		t.Errorf("notes %q lack %q", notes.String(), want)
+	}
+	o.Truth = ""
+	if alone := run(t, o); alone.StateHash != r.StateHash {
+		t.Errorf("the history is %s without a truth, %s with one", alone.StateHash, r.StateHash)
 	}
 }
 
