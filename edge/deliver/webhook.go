@@ -31,7 +31,7 @@ const (
 	HeaderKey       = "Idempotency-Key"
 )
 
-// webhookTimeout bounds one call from dialling to the end of the answer.
+// webhookTimeout bounds one call unless the options say otherwise.
 const webhookTimeout = 10 * time.Second
 
 // Webhook is a channel that posts messages to a URL. Any 2xx means delivered. 4xx but 408, 425 and
@@ -51,6 +51,8 @@ type WebhookOptions struct {
 	// PublicOnly refuses receivers on loopback, private, link-local and other addresses that are
 	// not on the internet, after the name was resolved: for a cloud whose users give the URL.
 	PublicOnly bool
+	// Timeout bounds one call from dialling to the end of the answer; 0 = 10 s.
+	Timeout time.Duration
 }
 
 // NewWebhook makes a webhook channel. An error says what is wrong with the options.
@@ -64,10 +66,14 @@ func NewWebhook(opts WebhookOptions) (*Webhook, error) {
 	case u.User != nil:
 		return nil, errors.New("webhook URL holds a user or password: give them as an Authorization header")
 	}
-	dialer := &net.Dialer{Timeout: webhookTimeout}
+	timeout := opts.Timeout
+	if timeout <= 0 {
+		timeout = webhookTimeout
+	}
+	dialer := &net.Dialer{Timeout: timeout}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
-		MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: webhookTimeout,
+		MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: timeout,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 	if opts.PublicOnly {
@@ -76,7 +82,7 @@ func NewWebhook(opts WebhookOptions) (*Webhook, error) {
 	}
 	return &Webhook{url: opts.URL, host: u.Host, opts: opts, client: &http.Client{
 		Transport:     transport,
-		Timeout:       webhookTimeout,
+		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

@@ -39,28 +39,15 @@ func webhook(a config.Action) (deliver.Channel, error) {
 			return nil, err
 		}
 	}
-	w, err := deliver.NewWebhook(deliver.WebhookOptions{URL: a.Webhook, Secret: secret})
+	w, err := deliver.NewWebhook(deliver.WebhookOptions{URL: a.Webhook, Secret: secret, Timeout: a.Timeout})
 	if err != nil {
 		return nil, err
 	}
-	return limited{w, a.Timeout}, nil
+	return w, nil
 }
 
-// limited bounds one attempt of a channel.
-type limited struct {
-	deliver.Channel
-	limit time.Duration
-}
-
-// Deliver is deliver.Channel.
-func (l limited) Deliver(ctx context.Context, m deliver.Message) error {
-	if l.limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, l.limit)
-		defer cancel()
-	}
-	return l.Channel.Deliver(ctx, m)
-}
+// attemptLimit is above what anybody configures: each webhook bounds its calls by its own timeout.
+const attemptLimit = 10 * time.Minute
 
 // jobs is the engine's list of undelivered actions as a durable queue.
 type jobs struct {
