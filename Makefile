@@ -41,6 +41,7 @@ fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt these files:"; echo "$$out"; exit 1; fi
 
 vet:
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags 'integration browser bench' ./...
 	GOOS=linux GOARCH=386 $(GO) build ./...
@@ -54,9 +55,9 @@ race:
 
 # Every fuzz target for a short while.
 fuzz:
-	@for p in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+	@log=$$(mktemp); trap 'rm -f $$log' EXIT; for p in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | sed 's/func //' | sort -u); do \
-	    $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p >/tmp/headcount-fuzz.log 2>&1 || { cat /tmp/headcount-fuzz.log; exit 1; }; \
+	    $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p >$$log 2>&1 || { cat $$log; exit 1; }; \
 	    echo "fuzzed $$p $$f"; done; done
 
 # Tests with real servers that do not come with Go modules, and the long ones.

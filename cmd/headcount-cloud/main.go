@@ -144,9 +144,10 @@ func (c *cli) runCommand() *cobra.Command {
 }
 
 func (c *cli) enrolCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "enrol ORG SITE", Aliases: []string{"enroll"}, Short: "Print credentials for the hub of a site", Args: cobra.ExactArgs(2),
-		Example: "  headcount-cloud enrol acme hq-oslo > site.creds",
+	var file string
+	cmd := &cobra.Command{
+		Use: "enrol ORG SITE", Aliases: []string{"enroll"}, Short: "Make credentials for the hub of a site", Args: cobra.ExactArgs(2),
+		Example: "  headcount-cloud enrol acme hq-oslo --out site.creds",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := c.quiet()
 			if err != nil {
@@ -159,10 +160,29 @@ func (c *cli) enrolCommand() *cobra.Command {
 			if url != "" {
 				fmt.Fprintln(c.stderr, "the hub connects to", url)
 			}
+			if file != "" {
+				return writeSecret(file, creds)
+			}
 			_, err = c.stdout.Write(creds)
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&file, "out", "", "write them to this new file, closed to others, instead of printing them")
+	return cmd
+}
+
+// writeSecret makes a file that only its owner reads. It overwrites none: the credentials in it
+// may be in use.
+func writeSecret(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the credentials: %w", err)
+	}
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return f.Close()
 }
 
 func (c *cli) revokeCommand() *cobra.Command {
