@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -23,7 +24,7 @@ const repeatWithin = 16 * time.Minute
 // Occupancy is api.History.
 func (h history) Occupancy(ctx context.Context, space string, from, to time.Time, limit int) ([]edge.Occupancy, error) {
 	var out []edge.Occupancy
-	for r, err := range h.j.Scan(edge.Events, from.Add(-repeatWithin), to.Add(repeatWithin)) {
+	for r, err := range h.around(from.Add(-repeatWithin), to.Add(repeatWithin)) {
 		if err != nil {
 			return nil, fmt.Errorf("read history of %s: %w", space, err)
 		}
@@ -45,6 +46,27 @@ func (h history) Occupancy(ctx context.Context, space string, from, to time.Time
 		}
 	}
 	return out, nil
+}
+
+// around yields the events committed between two times and those of the first commit after: when
+// the hub was off in between, that one says so of a time before it.
+func (h history) around(from, to time.Time) iter.Seq2[edge.Record, error] {
+	return func(yield func(edge.Record, error) bool) {
+		for r, err := range h.j.Scan(edge.Events, from, to) {
+			if !yield(r, err) {
+				return
+			}
+		}
+		var first time.Time
+		for r, err := range h.j.Scan(edge.Events, to, to.AddDate(100, 0, 0)) {
+			if first.IsZero() {
+				first = r.Time
+			}
+			if !r.Time.Equal(first) || !yield(r, err) {
+				return
+			}
+		}
+	}
 }
 
 // Events is api.History.
