@@ -124,7 +124,7 @@ func Open(o Options) (_ *Hub, err error) {
 	for _, in := range h.inputs {
 		in.engine = h.engine
 	}
-	h.actions = deliver.New(jobs{h.engine, h.cfg.Site.ID}, h.parts.channels, deliver.Options{Log: h.log.With("part", "deliver")})
+	h.actions = deliver.New(jobs{h.engine, h.cfg.Site.ID}, h.parts.channels, deliver.Options{Timeout: attemptLimit, Log: h.log.With("part", "deliver")})
 	if h.uplink != nil {
 		h.uplink.build()
 	}
