@@ -70,6 +70,12 @@ func (in *Ingest) open(ctx context.Context, org string) (*reader, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	stream, err := in.cfg.JetStream.Stream(ctx, wire.StreamName(org))
+	if errors.Is(err, jetstream.ErrStreamNotFound) && in.cfg.MakeStream != nil {
+		in.cfg.Log.Warn("the stream is gone and is made anew", "stream", wire.StreamName(org))
+		if err = in.cfg.MakeStream(ctx, org); err == nil {
+			stream, err = in.cfg.JetStream.Stream(ctx, wire.StreamName(org))
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}

@@ -49,6 +49,10 @@ type Config struct {
 	Projector Projector
 	Log       *slog.Logger // nil = silent
 
+	// MakeStream makes the stream of an organisation anew when it is gone, because the NATS server
+	// lost its store; hubs wait until there is one. Nil = somebody else does.
+	MakeStream func(ctx context.Context, org string) error
+
 	// Discover is how often new organisations' streams are looked for; 0 = 5 s. A stream that
 	// is lost and made anew is noticed within the same time.
 	Discover time.Duration

@@ -307,6 +307,24 @@ func TestStreamMadeAnewWhileRunningIsReadFromItsBeginning(t *testing.T) {
 	inOrder(t, c.events("hq", ""), j)
 }
 
+// An external NATS server that loses its store does not stop the cloud, so nobody else would.
+func TestStreamThatIsGoneIsMadeAnew(t *testing.T) {
+	c := newCloud(t)
+	c.start()
+	h := c.connect("acme", "hq")
+	j := newJournal("hq", epochOf("a"), edge.Events).occupancies(30)
+	h.send(j.batch(1, 10))
+	h.awaitEvents(10)
+	must(t, c.bus.JetStream().DeleteStream(t.Context(), wire.StreamName("acme")))
+	eventually(t, "a new stream", func() bool {
+		_, err := c.bus.JetStream().Stream(t.Context(), wire.StreamName("acme"))
+		return err == nil
+	})
+	h.send(j.batch(11, 30))
+	h.awaitEvents(30)
+	inOrder(t, c.events("hq", ""), j)
+}
+
 func TestDatabaseRestoredFromAnOlderCopyIsFilledFromTheStream(t *testing.T) {
 	c := newCloud(t)
 	c.start()

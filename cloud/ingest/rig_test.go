@@ -73,7 +73,7 @@ func (c *cloud) another(db *store.DB) (*ingest.Ingest, func()) {
 	c.t.Helper()
 	in := ingest.New(ingest.Config{
 		DB: db, Conn: c.bus.Conn(), JetStream: c.bus.JetStream(), Projector: twin.New(db, c.log), Log: c.log,
-		Discover: 100 * time.Millisecond,
+		MakeStream: c.bus.EnsureOrg, Discover: 100 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
