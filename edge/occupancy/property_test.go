@@ -404,10 +404,25 @@ func TestSumIsAConvolution(t *testing.T) {
 		}
 		got, exact := m.sum(leaves), summarise(want)
 		width := (got.high - got.low) - (exact.high - exact.low) // ties may be broken either way
-		if got.count != exact.count || width < -1 || width > 1 || math.Abs(got.mean-exact.mean) > 1e-6 || math.Abs(got.occupied-exact.occupied) > 1e-6 {
+		if !isMedian(want, got.count) || width < -1 || width > 1 || math.Abs(got.mean-exact.mean) > 1e-6 || math.Abs(got.occupied-exact.occupied) > 1e-6 {
 			t.Fatalf("got %+v, want %+v", got, exact)
 		}
 	})
+}
+
+// isMedian tells whether n is a median of p. Where half of the mass lies on either side of a gap
+// there are several, and the slightest rounding chooses.
+func isMedian(p []float64, n int) bool {
+	below, above := 0.0, 0.0
+	for i, x := range p {
+		switch {
+		case i < n:
+			below += x
+		case i > n:
+			above += x
+		}
+	}
+	return below <= .5+1e-6 && above <= .5+1e-6
 }
 
 // TestKernel: a kernel is a distribution, its mean is what was counted plus what is expected
