@@ -261,7 +261,9 @@ func (c *Core) Take(r *edge.Reading) edge.Outcome {
 	if !c.dedup.take(who, r) {
 		return edge.Outcome{Status: edge.Duplicate}
 	}
-	c.reg.note(r)
+	if first := c.reg.note(r); first {
+		c.emit(edge.DeviceStatusEvent, r.Device, c.now, map[string]any{"device": r.Device, "state": edge.DevicePending})
+	}
 	c.counts.Readings++
 	if !known {
 		c.counts.Pending++

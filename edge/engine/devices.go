@@ -88,8 +88,8 @@ func (g *registry) resolve(address string) (sensor string, ok bool) {
 	return g.site.Sensors[i].ID, true
 }
 
-// note remembers that r was taken in.
-func (g *registry) note(r *edge.Reading) {
+// note remembers that r was taken in. first tells that it is the first of an unknown device.
+func (g *registry) note(r *edge.Reading) (first bool) {
 	if i, ok := g.byAddr[r.Device]; ok && r.Sensor != "" {
 		h := &g.heard[i]
 		h.last, h.readings = r.Received, h.readings+1
@@ -97,15 +97,16 @@ func (g *registry) note(r *edge.Reading) {
 			h.at = r.At
 		}
 		h.values = newest(h.values, r.Values)
-		return
+		return false
 	}
 	d := g.devices[r.Device]
-	if d == nil {
+	if first = d == nil; first {
 		d = &edge.Device{Address: r.Device, State: edge.DevicePending, First: r.Received}
 		g.devices[r.Device] = d
 	}
 	d.LastSeen, d.Readings = r.Received, d.Readings+1
 	d.Last = newest(d.Last, r.Values)
+	return first
 }
 
 // newest replaces in have, by kind, what values has. Kinds beyond maxKinds are not remembered.
