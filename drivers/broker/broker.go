@@ -34,8 +34,8 @@ type Options struct {
 	Listen       string                     `json:"listen"`        // host:port; 127.0.0.1:1883 when empty
 	PasswordFile string                     `json:"password_file"` // lines user:hash; needed beyond loopback
 	ACLFile      string                     `json:"acl_file"`      // lines "user read|write|readwrite filter"
-	TLSCert      string                     `json:"tls_cert"`      // PEM files; both or none
-	TLSKey       string                     `json:"tls_key"`
+	TLSCert      string                     `json:"tls_cert_file"` // PEM files; both or none
+	TLSKey       string                     `json:"tls_key_file"`
 	Profiles     map[string]json.RawMessage `json:"profiles"`    // topic filter -> profile
 	MaxClients   int                        `json:"max_clients"` // connections at once; 1,000 when 0
 }
@@ -81,7 +81,7 @@ func New(cfg drivers.Config, log *slog.Logger) (drivers.Driver, error) {
 	case o.ACLFile != "" && o.PasswordFile == "":
 		return nil, fmt.Errorf("acl_file needs a password_file: without users there is nobody to tell apart")
 	case (o.TLSCert == "") != (o.TLSKey == ""):
-		return nil, fmt.Errorf("tls_cert and tls_key belong together; one is missing")
+		return nil, fmt.Errorf("tls_cert_file and tls_key_file belong together; one is missing")
 	case o.MaxClients < 1 || o.MaxClients > 100_000:
 		return nil, fmt.Errorf("max_clients %d: want 1 to 100,000", o.MaxClients)
 	}
@@ -125,7 +125,7 @@ func (d *Driver) Run(ctx context.Context, out drivers.Sink) error {
 	if d.opts.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(d.opts.TLSCert, d.opts.TLSKey)
 		if err != nil {
-			return fmt.Errorf("tls_cert and tls_key: %w", err)
+			return fmt.Errorf("tls_cert_file and tls_key_file: %w", err)
 		}
 		tlsConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	}

@@ -437,7 +437,7 @@ func TestOptions(t *testing.T) {
 		`{"listen":"example.org:1883"}`:               "password_file",
 		`{"listen":"1883"}`:                           "host:port",
 		`{"lissen":"x"}`:                              `unknown option "lissen"`,
-		`{"tls_cert":"x"}`:                            "belong together",
+		`{"tls_cert_file":"x"}`:                       "belong together",
 		`{"acl_file":"x"}`:                            "password_file",
 		`{"max_clients":-1}`:                          "max_clients",
 		`{"profiles":{"a/#":"nope"}}`:                 `unknown profile "nope"`,
