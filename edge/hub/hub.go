@@ -268,6 +268,8 @@ func (h *Hub) Run(ctx context.Context) error {
 	senders.Go(func() { _ = h.actions.Run(sendCtx) }) // ends with ctx only
 	if h.uplink != nil {
 		senders.Go(func() { h.uplink.run(sendCtx) })
+	} else {
+		senders.Go(func() { h.keepToItself(sendCtx) })
 	}
 	senders.Go(func() { watchdog(sendCtx, h.engine.Ping) })
 	for _, in := range h.inputs {
@@ -279,6 +281,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			stopSources()
 		}
 	})
+	h.awaitInputs(sourceCtx)
 	h.state.Store(api.Running)
 	notify("READY=1\nSTATUS=serving " + h.Address())
 	h.log.Info("hub is serving", "site", h.cfg.Site.ID, "http", h.Address(), "inputs", len(h.inputs), "version", h.opts.Version)
@@ -292,6 +295,26 @@ func (h *Hub) Run(ctx context.Context) error {
 	stopEngine()
 	engineDone.Wait()
 	return errors.Join(failure, serveErr)
+}
+
+// inputsWait is how long the start waits for drivers to say how they are. A broker that cannot be
+// reached takes longer than that and is no reason not to serve.
+const inputsWait = time.Second
+
+// awaitInputs waits until every driver has first said how it is, so that a hub that calls itself
+// running takes what is posted to it.
+func (h *Hub) awaitInputs(ctx context.Context) {
+	limit := time.NewTimer(inputsWait)
+	defer limit.Stop()
+	for _, in := range h.inputs {
+		select {
+		case <-in.heard:
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // close gives the store and the port back.

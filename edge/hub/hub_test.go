@@ -385,3 +385,27 @@ func TestHistoryOfATimeInWhichTheHubWasOff(t *testing.T) {
 		t.Error("what was known before is gone")
 	}
 }
+
+// A hub without a cloud keeps history, no backlog: nothing waits for ever, and nothing is declared
+// lost when the quota takes its toll. What is kept still goes up when a cloud is added later.
+func TestAHubWithoutACloudHasNoBacklog(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, parse(t, dir, ""))
+	s.accept(`{"sensor":"seats","count_abs":2}`)
+	s.hub.releaseAll()
+	for _, lane := range edge.Lanes {
+		if l := s.hub.journal.Stats().Lane(lane); l.Pending != 0 || l.Head == 0 || l.Mark.Seq != l.Head {
+			t.Errorf("%s: %+v, want nothing pending", lane, l)
+		}
+	}
+	s.accept(`{"sensor":"seats","count_abs":3}`)
+	s.stop()
+	s = serve(t, parse(t, dir, ""))
+	v := s.look()
+	if n := len(v.events.Events); n == 0 || v.points.Points == nil {
+		t.Errorf("the history is gone: %d events, %d points", n, len(v.points.Points))
+	}
+	if n, ledger := s.refused(); n != 0 {
+		t.Errorf("losses:%s", ledger)
+	}
+}

@@ -2,16 +2,42 @@ package hub
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
+	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/engine"
 	"github.com/headcount-hub/headcount/edge/journal"
 )
+
+// releaseEvery is how often a hub without an uplink lets go of what nobody waits for.
+const releaseEvery = time.Minute
+
+// keepToItself releases what is written until ctx ends: where there is no cloud to confirm it,
+// records are history from the start. Otherwise none would ever be deleted, and the quota would
+// declare readings lost that nobody misses. A cloud that is added later still gets all that is
+// kept, since it says that it has nothing.
+func (h *Hub) keepToItself(ctx context.Context) {
+	for ctx.Err() == nil {
+		h.releaseAll()
+		pause(ctx, releaseEvery)
+	}
+}
+
+func (h *Hub) releaseAll() {
+	for _, lane := range edge.Lanes {
+		head := h.journal.Head(lane)
+		if err := h.journal.Release(lane, journal.Mark{Epoch: h.journal.Epoch(), Seq: head.Seq, CRC: head.CRC}); err != nil {
+			h.log.Warn("records are kept longer than needed", "lane", lane, "err", err)
+		}
+	}
+}
 
 // Store is the store of a hub that is stopped, opened for the operator's tools.
 type Store struct {

@@ -182,7 +182,7 @@ func (l *link) onConflict(reason string) {
 func (l *link) onLost(lane edge.Lane, from, to uint64) {
 	lost := engine.Lost{
 		Lost:   journal.Lost{Epoch: l.hub.journal.Epoch(), Lane: lane, From: from, To: to, Count: to - from + 1, Cause: "lost by the cloud"},
-		Detail: "the cloud had confirmed these records, they were deleted here, and the cloud no longer has them",
+		Detail: "these records were deleted here after the cloud had confirmed them, or while there was none, and the cloud does not have them",
 	}
 	select {
 	case l.lost <- lost:
