@@ -61,6 +61,7 @@ func NewCore(setup Setup, start time.Time) (*Core, error) {
 // kept.
 func (c *Core) configure(setup Setup) error {
 	reg := *c.reg
+	reg.yield(c.setup.Site, setup.Site)
 	reg.configure(setup.Site)
 	model, err := c.buildModel(&reg.site)
 	if err != nil {

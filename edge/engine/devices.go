@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge"
@@ -12,7 +13,8 @@ import (
 // registry knows which device serves which sensor, and every device that was heard.
 //
 // The configured sensors are the base; what was approved or ignored at run time is laid over
-// it and outlives changes of the configuration (a configured sensor wins).
+// it and outlives changes of the configuration, unless those say otherwise of the same sensor or
+// device: the newer word holds.
 type registry struct {
 	site     edge.Site               // effective: configured sensors and approved ones
 	approved []edge.Sensor           // laid over the configuration, in order of approval
@@ -62,6 +64,27 @@ func (g *registry) adopt() {
 		delete(g.devices, s.Address())
 		delete(g.ignored, s.Address())
 	}
+}
+
+// yield drops the approvals that a new configuration contradicts: one of a sensor whose device it
+// changes, and one of a device that it gives to another sensor.
+func (g *registry) yield(old, site edge.Site) {
+	if len(old.Spaces) == 0 {
+		return // there was none to compare with
+	}
+	was := map[string]string{}
+	for _, s := range old.Sensors {
+		was[s.ID] = s.Address()
+	}
+	g.approved = slices.DeleteFunc(slices.Clone(g.approved), func(a edge.Sensor) bool {
+		return slices.ContainsFunc(site.Sensors, func(s edge.Sensor) bool {
+			if s.ID != a.ID {
+				return s.Address() == a.Device
+			}
+			before, configured := was[s.ID]
+			return !configured || before != s.Address()
+		})
+	})
 }
 
 // overlay adds an approved sensor, or gives an existing one its new device.
@@ -123,12 +146,18 @@ func newest(have, values []edge.Value) []edge.Value {
 	return have
 }
 
+// idLetters are the characters of configured ids.
+const idLetters = "abcdefghijklmnopqrstuvwxyz0123456789-_"
+
 // approve makes the pending device serve a sensor: a new one, or an existing one whose
 // hardware it replaces.
 func (g *registry) approve(address string, s edge.Sensor) error {
 	s.Device = address
 	if s.ID == "" {
 		return fmt.Errorf("args.id is missing: name the sensor that the device serves")
+	}
+	if len(s.ID) > 64 || strings.Trim(s.ID, idLetters) != "" {
+		return fmt.Errorf("args.id %.64q: use up to 64 of a-z, 0-9, - and _", s.ID)
 	}
 	if have, ok := g.resolve(address); ok {
 		return fmt.Errorf("device %s already serves sensor %s", address, have)

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -274,5 +275,39 @@ func TestVerifyFindsEveryChangedOutput(t *testing.T) {
 	}
 	if _, err := engine.Verify(changed{b.j, total, nil}); err != nil {
 		t.Errorf("unchanged: %v", err)
+	}
+}
+
+// A device that was swapped at run time stays so until the configuration names another one.
+func TestTheNewerWordAboutADeviceHolds(t *testing.T) {
+	b := start1(t)
+	say := func(device string, want edge.OutcomeStatus) {
+		t.Helper()
+		b.put(want, edge.Reading{Device: device, Values: []edge.Value{edge.BoolValue(edge.Presence, edge.MotionState, true)}})
+	}
+	say("spare", edge.Pending)
+	swap := edge.Command{ID: "1", Kind: edge.ApproveDevice, Subject: "spare", By: "test", Args: json.RawMessage(`{"id":"pir"}`)}
+	if res, err := b.Do(t.Context(), swap); err != nil || !res.Applied {
+		t.Fatalf("swap: %+v, %v", res, err)
+	}
+	say("spare", edge.Accepted)
+	again := func(change func(*engine.Setup)) {
+		t.Helper()
+		s := setup()
+		change(&s)
+		b.stop()
+		b = open(t, b.dir, b.clock, s)
+		b.verify()
+	}
+	again(func(s *engine.Setup) { s.Hash, s.Site.Spaces[0].Capacity = "two", 11 })
+	say("spare", edge.Accepted)
+	again(func(s *engine.Setup) { s.Hash, s.Site.Sensors[2].Device = "three", "third" })
+	say("third", edge.Accepted)
+	say("spare", edge.Pending)
+	for _, id := range []string{"../etc", strings.Repeat("x", 65), "a b"} {
+		args, _ := json.Marshal(edge.Sensor{ID: id, Space: "lab", Class: edge.PIR})
+		if res, err := b.Do(t.Context(), edge.Command{ID: id, Kind: edge.ApproveDevice, Subject: "spare", Args: args}); err != nil || res.Applied {
+			t.Errorf("a sensor called %q: %+v, %v", id, res, err)
+		}
 	}
 }
