@@ -38,9 +38,12 @@ func (t *Twin) history(r *http.Request, s store.Site) (any, error) {
 	}
 	if out.Every != "" {
 		out.Points, err = t.sample(r, s, out)
-		return out, err
+	} else {
+		out.Points, err = t.points(r, s, out.Space, out.From, out.To, maxPoints+1)
 	}
-	out.Points, err = t.points(r, s, out.Space, out.From, out.To, maxPoints+1)
+	if err == nil && len(out.Points) == 0 {
+		_, err = t.space(r, s) // a space that has no past and no present is none; one that was removed still has a past
+	}
 	if len(out.Points) > maxPoints {
 		out.Next = &out.Points[maxPoints].AsOf
 		out.Points = out.Points[:maxPoints]
