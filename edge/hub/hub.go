@@ -115,7 +115,7 @@ func Open(o Options) (_ *Hub, err error) {
 		}
 	}()
 	for _, step := range [...]func() error{
-		h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildAPI,
+		h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildPump, h.buildAPI,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -125,9 +125,6 @@ func Open(o Options) (_ *Hub, err error) {
 		in.engine = h.engine
 	}
 	h.actions = deliver.New(jobs{h.engine, h.cfg.Site.ID}, h.parts.channels, deliver.Options{Timeout: attemptLimit, Log: h.log.With("part", "deliver")})
-	if h.uplink != nil {
-		h.uplink.build()
-	}
 	return h, nil
 }
 
@@ -244,7 +241,7 @@ func (h *Hub) loadTokens() (err error) {
 
 func (h *Hub) buildAPI() (err error) {
 	h.api, err = api.New(api.Options{
-		Site: h.engine, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes,
+		Site: commands{h.engine}, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes,
 		Tokens: h.parts.tokens, Clients: live.NewClients(0), Log: h.log,
 	})
 	return err

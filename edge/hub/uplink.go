@@ -63,13 +63,18 @@ func (h *Hub) openLink() error {
 	return nil
 }
 
-// build makes the pump, when there is a store to pump from.
-func (l *link) build() {
-	h := l.hub
+// buildPump makes the pump, when there is a store to pump from. The API asks for its status as
+// soon as it is built.
+func (h *Hub) buildPump() error {
+	l := h.uplink
+	if l == nil {
+		return nil
+	}
 	l.pump = uplink.New(uplink.Options{
 		Journal: pumped{h.journal}, Link: l.nats, Heartbeat: h.heartbeat, Snapshot: h.snapshot,
 		OnStatus: l.onStatus, OnConflict: l.onConflict, OnLost: l.onLost, Log: l.log,
 	})
+	return nil
 }
 
 // credentialsOrg reads the organisation out of a site's credentials: the subject up.ORG.SITE.>
