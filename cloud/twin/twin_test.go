@@ -272,11 +272,11 @@ func TestHistoryIsTheStepFunction(t *testing.T) {
 		if p.Detail == "" {
 			t.Errorf("%s is refused without a reason", bad)
 		}
-	var none struct{ Detail string }
-	r.get("/v1/sites/hq/spaces/nowhere/history", 404, &none)
-	if !strings.Contains(none.Detail, "nowhere") {
-		t.Errorf("the history of a space that is none answers %q", none.Detail)
-	}
+		var none struct{ Detail string }
+		r.get("/v1/sites/hq/spaces/nowhere/history", 404, &none)
+		if !strings.Contains(none.Detail, "nowhere") {
+			t.Errorf("the history of a space that is none answers %q", none.Detail)
+		}
 	}
 }
 
