@@ -409,3 +409,19 @@ func TestAHubWithoutACloudHasNoBacklog(t *testing.T) {
 		t.Errorf("losses:%s", ledger)
 	}
 }
+
+func TestApprovingByModel(t *testing.T) {
+	s := serve(t, parse(t, t.TempDir(), ""))
+	if status, answer := s.post(`{"sensor":"new","presence":true}`); status != http.StatusOK || !strings.Contains(answer, `"pending":1`) {
+		t.Fatalf("a device that nobody knows: %d %s", status, answer)
+	}
+	res, err := http.Post(s.url+"/v1/devices/new/approve", "application/json", strings.NewReader(`{"id":"new","space":"hall","profile":"terabee-mqtt"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
+		t.Errorf("approve by profile: %d %s", res.StatusCode, b)
+	}
+	s.accept(`{"sensor":"new","presence":true}`)
+}
