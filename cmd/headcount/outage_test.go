@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -132,6 +134,36 @@ func (r *rig) post(body, want string) {
 	if res.StatusCode != http.StatusOK || !strings.Contains(string(b), want) {
 		r.t.Fatalf("%s: %s %s", body, res.Status, b)
 	}
+}
+
+// The NATS server dies at random moments while hub and cloud go on, once with its store.
+func TestIntegrationNATSDies(t *testing.T) {
+	seed := seedOf(t)
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	r := newRigOnNATS(t)
+	r.startHub()
+	r.inputsUp()
+	f := r.feed(1, "broker", "http")
+	for i := range 8 {
+		if err := f.more(1 + rnd.Int64N(300)); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		r.nats.kill()
+		if i == 4 {
+			if err := os.RemoveAll(r.natsDir()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.startNATS()
+	}
+	f.end()
+	r.drained(2 * time.Minute)
+	r.stop()
+	if wrong := f.judge(r.applied()); len(wrong) > 0 {
+		t.Errorf("seed %d: %d violations, first: %s", seed, len(wrong), strings.Join(wrong[:min(5, len(wrong))], "; "))
+	}
+	r.consistent()
+	t.Logf("8 kills of NATS, %d readings acknowledged, all applied once", f.total)
 }
 
 // The broker restarts in the midst of traffic; the hub finds it again, with its session.

@@ -30,28 +30,30 @@ import (
 
 // rig is a whole installation of real processes: hub, cloud, mosquitto, a serial line.
 type rig struct {
-	t                      *testing.T
-	dir                    string
-	hubBinary, cloudBinary string
-	hubURL                 string
-	brokerURL              string // the hub's own broker, host:port
-	cloudHTTP              string
-	cloudNATS              string
-	mosquitto              string // host:port
-	serial                 *line
-	config                 string
-	hub                    *process
-	cloud                  *process
-	broker                 *process // mosquitto
+	t                                  *testing.T
+	dir                                string
+	hubBinary, cloudBinary, natsBinary string
+	cloudConfig                        string // empty = flags alone
+	hubURL                             string
+	brokerURL                          string // the hub's own broker, host:port
+	cloudHTTP                          string
+	cloudNATS                          string
+	mosquitto                          string // host:port
+	serial                             *line
+	config                             string
+	hub                                *process
+	cloud                              *process
+	broker                             *process // mosquitto
+	nats                               *process // when it is not in the cloud's process
 }
 
 const rigSite = "rig"
 
-// binary builds one of our commands.
-func binary(t *testing.T, dir, name string, tags string) string {
+// build builds a command.
+func build(t *testing.T, dir, name, pkg, tags string) string {
 	t.Helper()
-	path := filepath.Join(dir, name+tags)
-	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, "../"+name)
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, pkg)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, out)
 	}
@@ -62,16 +64,44 @@ func binary(t *testing.T, dir, name string, tags string) string {
 func newRig(t *testing.T, tags, more string) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
-	r.hubBinary = binary(t, r.dir, "headcount", tags)
-	r.hubURL, r.brokerURL = "http://"+freeAddr(t), freeAddr(t)
-	r.cloudHTTP, r.cloudNATS, r.mosquitto = freeAddr(t), freeAddr(t), freeAddr(t)
-	r.cloudBinary = binary(t, r.dir, "headcount-cloud", "")
+	r.address(tags)
 	r.startCloud()
 	creds, err := exec.Command(r.cloudBinary, "enrol", "acme", rigSite, "--data", r.cloudDir()).Output()
 	if err != nil {
 		t.Fatalf("enrol: %v", err)
 	}
 	r.write("site.creds", creds)
+	r.equip("credentials_file: site.creds", more)
+	return r
+}
+
+// newRigOnNATS is newRig with a NATS server of its own beside the cloud.
+func newRigOnNATS(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir()}
+	r.address("")
+	r.natsBinary = build(t, r.dir, "nats-server", "github.com/nats-io/nats-server/v2", "")
+	r.startNATS()
+	r.cloudConfig = r.write("cloud.yaml", fmt.Appendf(nil, "nats: {url: \"nats://%s\"}\norganisations: [{id: acme}]\n", r.cloudNATS))
+	r.startCloud()
+	r.equip("org: acme", "")
+	return r
+}
+
+// address builds the binaries and chooses where everything listens.
+func (r *rig) address(tags string) {
+	t := r.t
+	t.Helper()
+	r.hubBinary = build(t, r.dir, "headcount", ".", tags)
+	r.hubURL, r.brokerURL = "http://"+freeAddr(t), freeAddr(t)
+	r.cloudHTTP, r.cloudNATS, r.mosquitto = freeAddr(t), freeAddr(t), freeAddr(t)
+	r.cloudBinary = build(t, r.dir, "headcount-cloud", "../headcount-cloud", "")
+}
+
+// equip starts the sensors' side and writes the hub's configuration.
+func (r *rig) equip(uplink, more string) {
+	t := r.t
+	t.Helper()
 	r.startMosquitto()
 	master, slave, err := pty.Open()
 	if err != nil {
@@ -89,11 +119,10 @@ sensors:
   - {driver: mqtt, url: "mqtt://%s", subscribe: ["mosquitto/#"]}
   - {driver: httppush}
   - {driver: lines, port: %s, ack: true}
-uplink: {url: "nats://%s", credentials_file: site.creds}
+uplink: {url: "nats://%s", %s}
 storage: {dir: hub}
 http: {listen: %q}
-%s`, rigSite, r.sensors(), r.brokerURL, r.mosquitto, slave.Name(), r.cloudNATS, r.hubURL[len("http://"):], more))
-	return r
+%s`, rigSite, r.sensors(), r.brokerURL, r.mosquitto, slave.Name(), r.cloudNATS, uplink, r.hubURL[len("http://"):], more))
 }
 
 // transports and perTransport make the sensors: broker-0, broker-1, …, lines-2.
@@ -203,10 +232,12 @@ func (r *rig) until(what string, limit time.Duration, ok func() bool) {
 		select {
 		case <-ctx.Done():
 			logs := ""
-			if r.hub != nil {
-				logs = "\nhub:\n" + r.hub.tail()
+			for name, p := range map[string]*process{"hub": r.hub, "cloud": r.cloud, "nats": r.nats} {
+				if p != nil {
+					logs += "\n" + name + ":\n" + p.tail()
+				}
 			}
-			r.t.Fatalf("not within %v: %s%s\ncloud:\n%s", limit, what, logs, r.cloud.tail())
+			r.t.Fatalf("not within %v: %s%s", limit, what, logs)
 		case <-tick.C:
 		}
 	}
@@ -249,7 +280,34 @@ func (r *rig) startCloud() {
 
 // spawnCloud starts the cloud with its NATS server and does not wait for it.
 func (r *rig) spawnCloud() {
-	r.cloud = r.spawn(r.cloudBinary, "run", "--data", r.cloudDir(), "--http", r.cloudHTTP, "--nats", r.cloudNATS)
+	args := []string{"run", "--data", r.cloudDir(), "--http", r.cloudHTTP}
+	if r.cloudConfig == "" {
+		args = append(args, "--nats", r.cloudNATS)
+	} else {
+		args = append(args, "--config", r.cloudConfig)
+	}
+	r.cloud = r.spawn(r.cloudBinary, args...)
+}
+
+// startNATS starts the NATS server that is not the cloud's.
+func (r *rig) startNATS() {
+	r.t.Helper()
+	_, port, _ := net.SplitHostPort(r.cloudNATS)
+	r.nats = r.spawn(r.natsBinary, "-a", "127.0.0.1", "-p", port, "-js", "-sd", r.natsDir())
+	r.listens(r.cloudNATS)
+}
+
+func (r *rig) natsDir() string { return filepath.Join(r.dir, "nats") }
+
+func (r *rig) listens(addr string) {
+	r.t.Helper()
+	r.until(addr+" is listened on", 10*time.Second, func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 }
 
 func (r *rig) cloudServes() {
@@ -272,13 +330,7 @@ func (r *rig) startMosquitto() {
 		r.t.Fatalf("mosquitto is not installed: %v; run .ci/tools", err)
 	}
 	r.broker = r.spawn(path, "-c", conf)
-	r.until("mosquitto listens", 10*time.Second, func() bool {
-		c, err := net.Dial("tcp", r.mosquitto)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	r.listens(r.mosquitto)
 }
 
 // get reads JSON from a URL into v; false while nobody answers 200.
