@@ -27,7 +27,8 @@ const (
 	httpBatch   = 500
 	benchDay    = 20 * time.Hour
 
-	// With a sync for every message, NATS drops clients whose messages wait for 5 s.
+	// With a sync for every message and mqttWindow in flight, NATS was seen to close all
+	// connections when the disk was busy.
 	alwaysWindow = 64
 )
 
