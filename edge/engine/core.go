@@ -86,8 +86,24 @@ func (c *Core) configure(setup Setup) error {
 	}
 	*c.reg, c.model, c.rules, c.setup, c.samples = reg, model, rules, setup, samples
 	c.reg.adopt()
+	c.fitDedup()
 	return nil
 }
+
+// fitDedup remembers readings of the site's sensors and of devices that are listed as unknown.
+func (c *Core) fitDedup() {
+	known := make(map[string]bool, len(c.reg.site.Sensors)+len(c.reg.devices))
+	for _, s := range c.reg.site.Sensors {
+		known[s.ID] = true
+	}
+	for a := range c.reg.devices {
+		known[unknownDevice+a] = true
+	}
+	c.dedup.fit(len(c.reg.site.Sensors), func(who string) bool { return known[who] })
+}
+
+// unknownDevice stands before the address of a device that serves no sensor.
+const unknownDevice = "device:"
 
 // carrySamples lines the sensors' samples up with a new site.
 func (c *Core) carrySamples(site *edge.Site) []sample {
@@ -257,7 +273,7 @@ func (c *Core) Take(r *edge.Reading) edge.Outcome {
 	r.Sensor = sensor
 	who := sensor
 	if !known {
-		who = "device:" + r.Device
+		who = unknownDevice + r.Device
 	}
 	if !c.dedup.take(who, r) {
 		return edge.Outcome{Status: edge.Duplicate}

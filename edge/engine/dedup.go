@@ -16,9 +16,11 @@ import (
 // Key: sensor, device time, sequence, values. A reading with neither a time of its own nor a
 // sequence has no key and is never a duplicate. A short sequence (below 65,536) without a time
 // repeats in normal operation: it is a duplicate only within shortSeqWindow. Memory is bounded:
-// dedupDepth keys a sensor, the oldest is forgotten first; a reading that is sent again after
-// that many others of its sensor is taken anew.
+// dedupDepth keys a sensor, on sites of more than 128 sensors dedupTotal in all, divided among
+// them; the oldest is forgotten first. A reading that is sent again after that many others of
+// its sensor is taken anew.
 type dedup struct {
+	depth int                   // keys a sensor
 	rings map[string]*dedupRing // by sensor, or device while no sensor is known
 }
 
@@ -33,10 +35,36 @@ type dedupRing struct {
 
 const (
 	dedupDepth     = 1024
+	dedupLeast     = 64
+	dedupTotal     = 128 << 10
 	shortSeqWindow = 10 * time.Minute
 )
 
-func newDedup() *dedup { return &dedup{rings: map[string]*dedupRing{}} }
+func newDedup() *dedup { return &dedup{depth: dedupDepth, rings: map[string]*dedupRing{}} }
+
+// fit makes room for a number of sensors, and forgets those that are not wanted any more.
+func (d *dedup) fit(sensors int, wanted func(who string) bool) {
+	d.depth = min(max(dedupLeast, dedupTotal/max(1, sensors)), dedupDepth)
+	for who, g := range d.rings {
+		if !wanted(who) {
+			delete(d.rings, who)
+			continue
+		}
+		g.cut(d.depth)
+	}
+}
+
+// cut leaves the newest keys, in order.
+func (g *dedupRing) cut(most int) {
+	n := len(g.keys)
+	keys, at := make([]uint64, 0, min(n, most)), make([]int64, 0, min(n, most))
+	for i := max(0, n-most); i < n; i++ {
+		k := (g.next + i) % n
+		keys, at = append(keys, g.keys[k]), append(at, g.at[k])
+	}
+	g.keys, g.at, g.next = keys, at, 0
+	g.reindex()
+}
 
 // take remembers r and tells whether it is new. What is not new stays as it is remembered.
 func (d *dedup) take(who string, r *edge.Reading) bool {
@@ -53,7 +81,7 @@ func (d *dedup) take(who string, r *edge.Reading) bool {
 	i, known := ring.find(key)
 	switch {
 	case !known:
-		ring.add(key, rx)
+		ring.add(key, rx, d.depth)
 	case r.Timed || !shortSeq(r.Seq) || rx-ring.at[i] < shortSeqWindow.Milliseconds():
 		return false
 	default:
@@ -85,8 +113,8 @@ func (g *dedupRing) slot(key uint64) int {
 func home(key uint64) int { return int(uint32(key) ^ uint32(key>>32)) }
 
 // add remembers a key that is not known, and forgets the oldest one if there is no room.
-func (g *dedupRing) add(key uint64, rx int64) {
-	if len(g.keys) < dedupDepth {
+func (g *dedupRing) add(key uint64, rx int64, depth int) {
+	if len(g.keys) < depth {
 		g.keys, g.at = append(g.keys, key), append(g.at, rx)
 		if 2*len(g.keys) > len(g.index) {
 			g.reindex()
@@ -98,7 +126,7 @@ func (g *dedupRing) add(key uint64, rx int64) {
 	g.forget(g.slot(g.keys[g.next]))
 	g.keys[g.next], g.at[g.next] = key, rx
 	g.index[g.slot(key)] = int16(g.next + 1)
-	g.next = (g.next + 1) % dedupDepth
+	g.next = (g.next + 1) % len(g.keys)
 }
 
 // forget empties a slot and closes the gap, so that what stands behind is still found.

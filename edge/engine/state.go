@@ -109,6 +109,7 @@ func RestoreCore(state []byte) (*Core, error) {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	c.restoreRegistry(s)
+	c.fitDedup()
 	var err error
 	if c.model, err = occupancy.Restore(&c.reg.site, s.Model); err != nil {
 		return nil, fmt.Errorf("checkpoint: occupancy: %w", err)
