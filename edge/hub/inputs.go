@@ -25,6 +25,7 @@ type input struct {
 	status drivers.Status
 	known  bool
 	news   chan struct{} // size 1: a change that the engine has not been told
+	heard  chan struct{} // closed when the driver has first said how it is
 }
 
 // The back-off between runs of a driver that was lost.
@@ -37,7 +38,7 @@ const (
 )
 
 func newInput(id, name string, d drivers.Driver, log *slog.Logger) *input {
-	return &input{id: id, name: name, driver: d, log: log.With("input", id, "driver", name), news: make(chan struct{}, 1)}
+	return &input{id: id, name: name, driver: d, log: log.With("input", id, "driver", name), news: make(chan struct{}, 1), heard: make(chan struct{})}
 }
 
 // run keeps the driver running until ctx ends, with a capped and jittered back-off between
@@ -122,6 +123,9 @@ func (in *input) Status(s drivers.Status) {
 	}
 	if s.Up && (!in.known || !in.status.Up) {
 		in.log.Info("driver is up", "detail", s.Detail)
+	}
+	if !in.known {
+		close(in.heard)
 	}
 	in.status, in.known = s, true
 	select {
