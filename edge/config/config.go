@@ -155,6 +155,8 @@ type Options struct {
 	// CheckInput judges a driver's name and options; its error is reported at the input, or at
 	// the option that the error quotes. Nil accepts all.
 	CheckInput func(driver string, options json.RawMessage) error
+	// CheckSensor judges a sensor's parameters; its error is reported at them. Nil accepts all.
+	CheckSensor func(edge.Sensor) error
 	// CheckAlert judges a rule's expressions. Its error is reported at the rule, or at the key
 	// and character that a method Where() (field string, column int) of it gives; a method
 	// Problem() (msg, hint string) replaces its text. Nil accepts all.

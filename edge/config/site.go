@@ -149,6 +149,11 @@ func (b *builder) checkSensors(s *edge.Site, spaces, doors []string) {
 		if _, err := ParseDuration(n.str("horizon")); err == nil && se.Horizon == 0 {
 			b.ps.add(n.get("horizon"), join(path, "horizon"), "delete it for the class's default", "must be longer than nothing")
 		}
+		if p := n.get("params"); p != nil && b.opts.CheckSensor != nil {
+			if err := b.opts.CheckSensor(se); err != nil {
+				b.ps.add(p, join(path, "params"), "", "%v", err)
+			}
+		}
 		if se.ID == "" {
 			continue
 		}

@@ -32,6 +32,7 @@ import (
 	"github.com/headcount-hub/headcount/edge/engine"
 	"github.com/headcount-hub/headcount/edge/journal"
 	"github.com/headcount-hub/headcount/edge/live"
+	"github.com/headcount-hub/headcount/edge/occupancy"
 	"github.com/headcount-hub/headcount/edge/web"
 )
 
@@ -76,7 +77,8 @@ func ConfigOptions(env []string, dir string) config.Options {
 			_, err := catalog.All().New(name, drivers.Config{ID: name, Options: options, StateDir: stateDir(dir, name)}, slog.New(slog.DiscardHandler))
 			return err
 		},
-		CheckAlert: func(a config.Alert) error { return alerts.Check(merged(rule(a))) },
+		CheckSensor: occupancy.Check,
+		CheckAlert:  func(a config.Alert) error { return alerts.Check(merged(rule(a))) },
 	}
 }
 

@@ -425,3 +425,14 @@ func TestApprovingByModel(t *testing.T) {
 	}
 	s.accept(`{"sensor":"new","presence":true}`)
 }
+
+// What the estimator refuses is a mistake in the file, with its place, and not a hub that does
+// not start.
+func TestTheConfigurationKnowsTheEstimatorsParameters(t *testing.T) {
+	dir := t.TempDir()
+	file := strings.Replace(siteYAML, "class: zone-count", "class: zone-count, params: {nonsense: 3}", 1)
+	_, err := config.Parse(filepath.Join(dir, "headcount.yaml"), []byte(file), ConfigOptions(os.Environ(), dir))
+	if err == nil || !strings.Contains(err.Error(), "nonsense") || !strings.Contains(err.Error(), ":4:") {
+		t.Errorf("an unknown parameter: %v", err)
+	}
+}

@@ -116,6 +116,12 @@ func (p *params) fields() []field {
 	}
 }
 
+// Check says what is wrong with a sensor's parameters.
+func Check(s edge.Sensor) error {
+	_, err := paramsOf(s)
+	return err
+}
+
 // paramsOf is the class's defaults with the sensor's own Params and Horizon laid over them.
 func paramsOf(s edge.Sensor) (params, error) {
 	p := defaults(s.Class)
