@@ -49,7 +49,7 @@ func printStatus(w io.Writer, s api.Status, h api.Health) {
 		}
 	}
 	t := table(w)
-	fmt.Fprintf(t, "readings\t%d accepted, %d duplicate, %d rejected, %d pending\n", s.Counts.Readings, s.Counts.Duplicates, s.Counts.Rejected, s.Counts.Pending)
+	fmt.Fprintf(t, "readings\t%d accepted (%d of devices that no sensor names), %d duplicate, %d rejected\n", s.Counts.Readings, s.Counts.Pending, s.Counts.Duplicates, s.Counts.Rejected)
 	fmt.Fprintf(t, "journal\t%s, segments %d, epoch %s\n", bytesText(s.Storage.Bytes), s.Storage.Segments, s.Epoch)
 	fmt.Fprintf(t, "lane events\t%s\n", laneText(s.Lanes.Events, s.Uplink.Configured))
 	fmt.Fprintf(t, "lane readings\t%s\n", laneText(s.Lanes.Readings, s.Uplink.Configured))
