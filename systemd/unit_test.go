@@ -34,7 +34,7 @@ func TestUnitOfThePackageIsTheFile(t *testing.T) {
 }
 
 func TestUnitRefusesWhatTheServiceCannotReach(t *testing.T) {
-	for _, bad := range []string{"headcount", "/opt/my hub/headcount", "/opt/{{Path}}", "/opt/100%/x", "/opt/a\nUser=root", "/home/anna/headcount", "/root/x", "/tmp/x", "/home"} {
+	for _, bad := range []string{"headcount", "/opt/my hub/headcount", "/opt/{{Path}}", "/opt/100%/x", "/opt/a\nUser=root", "/home/operator/headcount", "/root/x", "/tmp/x", "/home"} {
 		if _, err := Unit(bad, Config, State); err == nil {
 			t.Errorf("program %q is taken", bad)
 		}
