@@ -141,7 +141,9 @@ func (a *API) route() (err error) {
 	a.mux.Handle("/", a.onlyGet(web))
 	for pattern, handler := range a.opts.Routes {
 		a.mux.Handle(pattern, handler)
+		describe(h.OpenAPI(), pattern)
 	}
+	describe(h.OpenAPI(), "GET /metrics")
 	return nil
 }
 
