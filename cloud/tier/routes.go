@@ -15,7 +15,7 @@ import (
 func (t *Tier) routes(mux *http.ServeMux) {
 	t.twin.Routes(mux, who)
 	o := live.Options{Clients: t.clients, Log: t.cfg.Log}
-	mux.Handle("GET /v1/stream", live.SSE(t.socket, o))
+	mux.Handle("GET /v1/stream", live.Stream(t.socket, o))
 	mux.Handle("GET /v1/stream/ws", live.WebSocket(t.socket, o))
 	one := o
 	one.Filter = func(r *http.Request) (live.Filter, error) {
@@ -23,7 +23,7 @@ func (t *Tier) routes(mux *http.ServeMux) {
 		f.Sites = []string{r.PathValue("site")}
 		return f, err
 	}
-	mux.Handle("GET /v1/sites/{site}/stream", live.SSE(t.socket, one))
+	mux.Handle("GET /v1/sites/{site}/stream", live.Stream(t.socket, one))
 	mux.Handle("GET /v1/sites/{site}/stream/ws", live.WebSocket(t.socket, one))
 	alerts := o
 	alerts.Filter = func(r *http.Request) (live.Filter, error) {

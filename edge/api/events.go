@@ -32,7 +32,7 @@ func (a *API) eventRoutes(h huma.API) {
 		})
 
 	o := live.Options{Clients: a.opts.Clients, Log: a.log}
-	a.mux.Handle("GET /v1/stream", live.SSE(a.source, o))
+	a.mux.Handle("GET /v1/stream", live.Stream(a.source, o))
 	a.mux.Handle("GET /v1/stream/ws", live.WebSocket(a.source, o))
 	notifications := o
 	notifications.Filter = func(*http.Request) (live.Filter, error) {

@@ -123,13 +123,17 @@ func (c *client) wantEnd() {
 	}
 }
 
-// transports are the two ways to listen; every behaviour is tested on both.
+// transports are the two ways to listen, each at an address of its own and at a common one; every
+// behaviour is tested on all.
 var transports = map[string]struct {
 	handler func(live.Source, live.Options) http.Handler
 	connect func(t *testing.T, url, id string) *client
 }{
 	"sse":       {live.SSE, connectSSE},
 	"websocket": {live.WebSocket, connectWebSocket},
+
+	"sse at the common address":       {live.Stream, connectSSE},
+	"websocket at the common address": {live.Stream, connectWebSocket},
 }
 
 func connectSSE(t *testing.T, url, id string) *client {

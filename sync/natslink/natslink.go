@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -230,7 +231,7 @@ func (l *Link) down(c *nats.Conn, err error) {
 	}
 	reason := authError(err)
 	if reason == "" {
-		reason = "offline: " + err.Error()
+		reason = "offline: " + plain(err)
 	}
 	l.set(func() {
 		if l.reason != reason {
@@ -238,6 +239,14 @@ func (l *Link) down(c *nats.Conn, err error) {
 		}
 		l.connection, l.reason = 0, reason
 	})
+}
+
+// plain says in words what the ends of a connection say in abbreviations.
+func plain(err error) string {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the other end closed the connection; trying again"
+	}
+	return err.Error()
 }
 
 // notAllowed begins the reasons that mean that the cloud does not want this hub.
