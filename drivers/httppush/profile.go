@@ -14,10 +14,14 @@ import (
 	"github.com/headcount-hub/headcount/drivers/profiles"
 )
 
-// openAll makes a decoder of every profile, for /v1/push/{profile}.
+// openAll makes a decoder of every profile whose messages can come by HTTP, for /v1/push/{profile}.
+// Those of MQTT need a topic, which names the device.
 func openAll() (map[string]*profiles.Decoder, error) {
 	all := map[string]*profiles.Decoder{}
 	for _, name := range profiles.Names() {
+		if p, _ := profiles.Lookup(name); p.Transport != "" && p.Transport != "http" {
+			continue
+		}
 		d, err := profiles.Open(name, nil)
 		if err != nil {
 			return nil, err
