@@ -6,6 +6,9 @@ LDFLAGS   := -s -w -X main.version=$(VERSION)
 FUZZTIME  ?= 5s
 CMDS      := headcount headcount-cloud headcount-demo
 
+# The packages that have tests under a build tag.
+tagged = $$(grep -rl --include='*_test.go' '^//go:build.*$(1)' . | xargs -n1 dirname | sort -u)
+
 .PHONY: run test check build bench deb fmt vet lint race fuzz integration browser tools sizes go-present
 
 run: go-present
@@ -62,10 +65,10 @@ fuzz:
 
 # Tests with real servers that do not come with Go modules, and the long ones.
 integration: tools
-	$(GO) test -tags integration -run Integration -timeout 15m ./...
+	$(GO) test -tags integration -run Integration -timeout 15m -count=1 $(call tagged,integration)
 
 browser: tools
-	$(GO) test -tags browser -run Browser -timeout 5m -count=1 ./...
+	$(GO) test -tags browser -run Browser -timeout 5m -count=1 $(call tagged,browser)
 
 # Installs from Debian and npm what the integration and browser tests need.
 tools:
