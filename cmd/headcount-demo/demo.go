@@ -24,7 +24,7 @@ type options struct {
 	seed              uint64
 	dir               string
 	http, cloud, mqtt string
-	report            time.Duration // see sim.Options
+	day, report       time.Duration // see sim.Options: DayStart, Report
 	log               *slog.Logger
 }
 
@@ -48,9 +48,6 @@ type demo struct {
 
 const org = "demo"
 
-// dayStart is what time it is in the building at the start: the first people are coming.
-const dayStart = 7*time.Hour + 40*time.Minute
-
 // start starts the cloud, then the hub, then the building. What was started ends with wait, or
 // here when something fails.
 func start(ctx context.Context, o options) (_ *demo, err error) {
@@ -70,7 +67,7 @@ func start(ctx context.Context, o options) (_ *demo, err error) {
 	if d.dir, err = filepath.Abs(d.dir); err != nil {
 		return nil, err
 	}
-	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed, DayStart: dayStart, Report: o.report}); err != nil {
+	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed, DayStart: o.day, Report: o.report}); err != nil {
 		return nil, err
 	}
 	if err := d.startCloud(ctx); err != nil {

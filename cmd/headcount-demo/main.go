@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 	_ "time/tzdata" // small boards have no zone files
 
 	"github.com/spf13/cobra"
@@ -27,8 +28,11 @@ func main() {
 	}
 }
 
+// dayStart is what time it is in the building at the start: the first people are coming.
+const dayStart = 7*time.Hour + 40*time.Minute
+
 func command() *cobra.Command {
-	o := options{}
+	o := options{day: dayStart}
 	var verbose bool
 	cmd := &cobra.Command{
 		Use: "headcount-demo", Short: "A hub, a cloud tier and a simulated building in one process", Version: version,

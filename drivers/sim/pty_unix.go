@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/creack/pty"
 )
@@ -24,7 +25,25 @@ func OpenCable() (*Cable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open pseudo terminal: %w", err)
 	}
-	return &Cable{Device: master, Path: slave.Name(), other: slave}, nil
+	defer master.Close()
+	device, err := pollable(master)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open pseudo terminal: %w", err), slave.Close())
+	}
+	return &Cable{Device: device, Path: slave.Name(), other: slave}, nil
+}
+
+// pollable is f again, in a state in which deadlines end its reads: pty.Open leaves it blocking.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(fd)
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(err, syscall.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // Close unplugs the cable at both ends.

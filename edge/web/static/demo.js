@@ -30,6 +30,7 @@ export class HeadcountDemo extends LitElement {
       h2 { width: 100%; }
       .row > button { flex: 1 1 8rem; }
       .row .row { width: 100%; flex-wrap: nowrap; }
+      .row .row > button { flex: none; }
       select { flex: 1; min-width: 0; max-width: none; }
     }
   `];
