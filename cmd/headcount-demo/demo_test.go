@@ -203,7 +203,6 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.moves(hub) // counts on
 	behind := await(t, "link cut", hub+"/status", func(s hubStatus) bool {
 		return s.Lanes.Events.Head > at.Marks.Events.Seq && s.Lanes.Readings.Head > at.Marks.Readings.Seq
 	})
