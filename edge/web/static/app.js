@@ -126,6 +126,7 @@ class HeadcountApp extends LitElement {
   content() {
     if (this.server === 'cloud' && !this.siteID) return this.asking ? nothing : html`<headcount-sites @unauthorised=${() => this.ask()}></headcount-sites>`;
     const s = this.site;
+    if (s?.missing) return html`<p class="waiting" role="status">There is no site ${this.siteID} here. <a href="#/">All sites</a></p>`;
     if (!s?.spaces) return html`<p class="waiting" role="status">${s?.connected === false ? 'The server does not answer yet…' : 'Loading…'}</p>`;
     const devices = s.devices.filter((d) => d.state === 'pending');
     return html`
@@ -146,6 +147,7 @@ class HeadcountApp extends LitElement {
   }
 
   syncLine(s) {
+    if (s.missing) return nothing;
     if (s.connected === false) return html`<div class="sync" role="status"><span class="dot bad"></span>not connected</div>`;
     if (!s.status) return html`<div class="sync" role="status">${s.connected ? html`<span class="dot ok"></span>live` : ''}</div>`;
     const { tone, text, detail } = sync(s.status);
@@ -168,10 +170,10 @@ class HeadcountApp extends LitElement {
     return html`<section class="totals ${old(s) ? 'old' : ''}" aria-label="Summary">
       ${building ? html`<div class="total panel"><b>${known(building.occupancy) ? building.occupancy.count : '?'}</b><span class="muted">${known(building.occupancy) ? html`in the building <span class="range">${this.between(building.occupancy)}</span>` : 'in the building: unknown'}</span></div>` : nothing}
       <div class="total panel"><b>${occupied}<span class="muted small"> / ${rooms.length}</span></b><span class="muted">rooms occupied</span></div>
-      <div class="total panel"><b>${unknown}</b><span class="muted">rooms unknown</span></div>
-      <div class="total panel"><b class=${alerts ? 'bad' : ''}>${alerts}</b><span class="muted">alerts firing</span></div>
+      <div class="total panel"><b>${unknown}</b><span class="muted">${unknown === 1 ? 'room' : 'rooms'} unknown</span></div>
+      <div class="total panel"><b class=${alerts ? 'bad' : ''}>${alerts}</b><span class="muted">${alerts === 1 ? 'alert' : 'alerts'} firing</span></div>
       <div class="total panel"><b class=${trouble ? 'warn' : ''}>${trouble}<span class="muted small"> / ${s.sensors.length}</span></b><span class="muted">sensors not heard</span></div>
-      ${devices.length ? html`<div class="total panel"><b>${devices.length}</b><span class="muted">new devices</span></div>` : nothing}
+      ${devices.length ? html`<div class="total panel"><b>${devices.length}</b><span class="muted">new ${devices.length === 1 ? 'device' : 'devices'}</span></div>` : nothing}
     </section>`;
   }
 

@@ -2,7 +2,7 @@
 // to a space or door, or ignored.
 import { LitElement, css, html, nothing } from './vendor/lit/lit.js';
 import { repeat } from './vendor/lit/lit.js';
-import { age, join, title, value } from './format.js';
+import { age, join, some, title, value } from './format.js';
 import { base, controls } from './styles.js';
 
 const classes = {
@@ -52,7 +52,7 @@ export class HeadcountDevices extends LitElement {
     return html`<li>
       <div>
         <div class="address">${d.address}</div>
-        <div class="muted small">${join(d.driver, `first heard ${age(d.first_seen)} ago`, `${d.readings} readings`)}</div>
+        <div class="muted small">${join(d.driver, `first heard ${age(d.first_seen)} ago`, some(d.readings, 'reading'))}</div>
         <div class="small">${(d.last ?? []).map(value).join(', ')}</div>
       </div>
       <form @submit=${(e) => this.approve(e, d)} aria-label="Assign ${d.address}">

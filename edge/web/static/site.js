@@ -19,6 +19,7 @@ export class Site extends EventTarget {
     this.doors = [];
     this.status = null;
     this.connected = null; // null until known
+    this.missing = false; // the server knows no such site
     this.heard = null; // when the stream last said something, ms
     this.revisions = 0; // counts what makes histories out of date
     this.wanted = new Set();
@@ -122,7 +123,10 @@ export class Site extends EventTarget {
         this.fetch('sensors', ...(this.id ? [] : ['devices'])); // when each was last heard is no event
         this.changed();
       } catch (err) {
-        if (err instanceof Refused && err.status === 404) return; // a cloud knows no hub from within
+        if (err instanceof Refused && err.status === 404) {
+          this.missing = true;
+          return this.changed();
+        }
       }
       await new Promise((done) => setTimeout(done, statusEvery));
     }
