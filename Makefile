@@ -12,7 +12,8 @@ tagged = $$(grep -rl --include='*_test.go' '^//go:build.*$(1)' . | xargs -n1 dir
 .PHONY: run test check build bench deb fmt vet lint race fuzz integration browser tools sizes go-present
 
 run: go-present
-	@$(GO) run -ldflags '-X main.version=$(VERSION)' ./cmd/headcount-demo $(ARGS)
+	@mkdir -p bin && $(GO) build -ldflags '-X main.version=$(VERSION)' -o bin/headcount-demo ./cmd/headcount-demo
+	@exec bin/headcount-demo $(ARGS)
 
 test: go-present
 	$(GO) test ./...
