@@ -17,6 +17,7 @@ import (
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/live"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // States tells the present state of sites.
@@ -118,10 +119,20 @@ func (s *Source) gone(ctx context.Context, after int64) (bool, error) {
 	return after < oldest-1, err
 }
 
+// may tells whether the caller may see a row: by its role in the organisation, and by the row's
+// audience.
+func may(f live.Filter, row store.Event) bool {
+	id, ok := f.Scope.(*token.Identity)
+	if !ok || id == nil || id.Role(row.Org) < token.Viewer {
+		return false
+	}
+	return row.Audience == "" || row.Audience == "user:"+id.Subject
+}
+
 // event makes the live event of a row; ok is false when the filter does not want it.
 func (s *Source) event(ctx context.Context, row store.Event, f live.Filter) (e live.Event, ok bool, err error) {
 	id := strconv.FormatInt(row.ID, 10)
-	if row.Input || !f.WantsSite(row.SiteName) {
+	if row.Input || !f.WantsSite(row.SiteName) || !may(f, row) {
 		return e, false, nil
 	}
 	if row.Type == s.whole {

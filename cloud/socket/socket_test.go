@@ -12,12 +12,16 @@ import (
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/live"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 var start = time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
 
 // states answers with a state that says which sites were asked for.
 type states struct{}
+
+// anybody may see everything.
+var anybody = &token.Identity{Kind: token.Local, Everywhere: token.Viewer}
 
 func (states) States(_ context.Context, sites []string) ([]live.State, error) {
 	if len(sites) == 0 {
@@ -118,19 +122,19 @@ func TestEveryEventOnceInOrderWhateverThePage(t *testing.T) {
 		add(t, db, site, run...)
 	}
 	for _, limit := range []int{1, 7, 64, 300} {
-		got, _ := walk(t, s, "0", live.Filter{}, limit)
+		got, _ := walk(t, s, "0", live.Filter{Scope: anybody}, limit)
 		if strings.Join(got, " ") != strings.Join(want, " ") {
 			t.Errorf("limit %d: got %d events, want %d in order", limit, len(got), len(want))
 		}
 	}
-	got, last := walk(t, s, "0", live.Filter{Sites: []string{"b"}}, 10)
+	got, last := walk(t, s, "0", live.Filter{Scope: anybody, Sites: []string{"b"}}, 10)
 	if len(got) != 200 || got[0] != "sensor.status@b-41" {
 		t.Errorf("site b: %d events from %s", len(got), got[0])
 	}
-	if more, _ := walk(t, s, last, live.Filter{Sites: []string{"b"}}, 10); len(more) != 0 {
+	if more, _ := walk(t, s, last, live.Filter{Scope: anybody, Sites: []string{"b"}}, 10); len(more) != 0 {
 		t.Errorf("after the last: %v", more)
 	}
-	if got, _ := walk(t, s, "0", live.Filter{Types: []string{"alert.*"}}, 10); len(got) != 0 {
+	if got, _ := walk(t, s, "0", live.Filter{Scope: anybody, Types: []string{"alert.*"}}, 10); len(got) != 0 {
 		t.Errorf("the filter let %v pass", got)
 	}
 }
@@ -140,11 +144,11 @@ func TestHistoryIsNoNewsAndInputsAreLeftOut(t *testing.T) {
 	old, input := event(1, "occupancy.changed"), event(2, "input.boot")
 	old.Backfill, input.Input = true, true
 	add(t, db, "a", old, input, event(3, "occupancy.changed"), event(4, "site.state"))
-	got, _ := walk(t, s, "0", live.Filter{}, 10)
+	got, _ := walk(t, s, "0", live.Filter{Scope: anybody}, 10)
 	if want := "backfill@a-1 occupancy.changed@a-3 snapshot@a-0"; strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
-	got, _ = walk(t, s, "0", live.Filter{Types: []string{"alert.*"}}, 10)
+	got, _ = walk(t, s, "0", live.Filter{Scope: anybody, Types: []string{"alert.*"}}, 10)
 	if len(got) != 0 {
 		t.Errorf("who wants alerts only gets %v", got)
 	}
@@ -154,7 +158,7 @@ func TestIdThatCannotBeResumedBeginsAnew(t *testing.T) {
 	db, s := open(t)
 	add(t, db, "a", event(1, "x"), event(2, "x"))
 	for _, id := range []string{"3", "99999999", "-1", "x", "aaaa-events-1"} {
-		page, err := s.After(t.Context(), id, live.Filter{}, 10)
+		page, err := s.After(t.Context(), id, live.Filter{Scope: anybody}, 10)
 		if err != nil || !page.Reset {
 			t.Errorf("id %q: reset %v, %v; want a new beginning", id, page.Reset, err)
 		}
@@ -164,7 +168,7 @@ func TestIdThatCannotBeResumedBeginsAnew(t *testing.T) {
 func TestSnapshotOfOneSiteAndOfAll(t *testing.T) {
 	db, s := open(t)
 	add(t, db, "a", event(1, "x"))
-	data, id, err := s.Snapshot(t.Context(), live.Filter{Sites: []string{"a"}, Spaces: []string{"hall"}})
+	data, id, err := s.Snapshot(t.Context(), live.Filter{Scope: anybody, Sites: []string{"a"}, Spaces: []string{"hall"}})
 	if err != nil || id != "1" {
 		t.Fatalf("id %s, %v", id, err)
 	}
@@ -172,7 +176,7 @@ func TestSnapshotOfOneSiteAndOfAll(t *testing.T) {
 	if err := json.Unmarshal(data, &one); err != nil || one.Site != "a" || len(one.Spaces) != 1 || one.Spaces[0].ID != "hall" {
 		t.Errorf("snapshot of a is %s", data)
 	}
-	data, _, err = s.Snapshot(t.Context(), live.Filter{})
+	data, _, err = s.Snapshot(t.Context(), live.Filter{Scope: anybody})
 	if err != nil {
 		t.Fatal(err)
 	}

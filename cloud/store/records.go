@@ -26,6 +26,7 @@ type Event struct {
 	Fact     any             // Data decoded: edge.Occupancy, edge.Alert, edge.LossEntry or nil; not set by reads
 	Org      string          // set by reads
 	SiteName string          // id of the site; set by reads
+	Audience string          // who it is for; empty = everybody who may see the site
 }
 
 // Reading is a row of the readings lane: one record of many readings.
@@ -46,13 +47,13 @@ func (tx *Tx) AddEvents(events []Event) error {
 		return nil
 	}
 	tx.events = true
-	const columns = 10
+	const columns = 11
 	args := make([]any, 0, columns*min(len(events), rowsPerInsert))
-	in := tx.inserter(`INSERT INTO events (site, epoch, seq, type, subject, time, at, input, backfill, body) VALUES `, columns)
+	in := tx.inserter(`INSERT INTO events (site, epoch, seq, type, subject, time, at, input, backfill, body, audience) VALUES `, columns)
 	for i := range events {
 		e := &events[i]
 		args = append(args, e.Site, e.Position.Epoch, e.Position.Seq, e.Type, e.Subject, millis(e.Time), millis(e.At),
-			boolInt(e.Input), boolInt(e.Backfill), e.Body)
+			boolInt(e.Input), boolInt(e.Backfill), e.Body, e.Audience)
 		if len(args) == cap(args) || i == len(events)-1 {
 			if err := in.exec(args); err != nil {
 				return wrap("store events", err)
@@ -164,12 +165,12 @@ func (db *DB) OldestEvent(ctx context.Context) (int64, error) {
 	return id, wrap("read oldest event", err)
 }
 
-const eventColumns = `e.id, e.site, e.epoch, e.seq, e.type, e.subject, e.time, e.at, e.input, e.backfill, e.body, s.org, s.site`
+const eventColumns = `e.id, e.site, e.epoch, e.seq, e.type, e.subject, e.time, e.at, e.input, e.backfill, e.body, e.audience, s.org, s.site`
 
 func scanEvent(r *sql.Rows) (Event, error) {
 	var e Event
 	var t, at int64
-	err := r.Scan(&e.ID, &e.Site, &e.Position.Epoch, &e.Position.Seq, &e.Type, &e.Subject, &t, &at, &e.Input, &e.Backfill, &e.Body, &e.Org, &e.SiteName)
+	err := r.Scan(&e.ID, &e.Site, &e.Position.Epoch, &e.Position.Seq, &e.Type, &e.Subject, &t, &at, &e.Input, &e.Backfill, &e.Body, &e.Audience, &e.Org, &e.SiteName)
 	e.Time, e.At = fromMillis(t), fromMillis(at)
 	return e, err
 }

@@ -52,13 +52,13 @@ func scanSite(row scanner) (Site, error) {
 
 // Sites lists all sites by organisation and id.
 func (db *DB) Sites(ctx context.Context) ([]Site, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT `+siteColumns+` FROM sites ORDER BY org, site`)
+	rows, err := db.read.QueryContext(ctx, `SELECT `+siteColumns+` FROM sites WHERE site <> '-' ORDER BY org, site`)
 	return collect(rows, err, func(r *sql.Rows) (Site, error) { return scanSite(r) })
 }
 
 // FindSites lists the sites with this id; org narrows it to one organisation unless empty.
 func (db *DB) FindSites(ctx context.Context, org, site string) ([]Site, error) {
-	const query = `SELECT ` + siteColumns + ` FROM sites WHERE site = ? AND (org = ? OR ? = '') ORDER BY org`
+	const query = `SELECT ` + siteColumns + ` FROM sites WHERE site = ? AND site <> '-' AND (org = ? OR ? = '') ORDER BY org`
 	rows, err := db.read.QueryContext(ctx, query, site, org, org)
 	return collect(rows, err, func(r *sql.Rows) (Site, error) { return scanSite(r) })
 }

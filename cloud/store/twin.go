@@ -195,6 +195,10 @@ func (db *DB) CountOpenAlerts(ctx context.Context) (map[int64]int, error) {
 // AddCloudEvent writes an event of the cloud's own about a site, with the next sequence of the
 // site's cloud epoch, and returns its place.
 func (tx *Tx) AddCloudEvent(site Site, e edge.Event) (Position, error) {
+	return tx.addCloudEvent(site, "", e)
+}
+
+func (tx *Tx) addCloudEvent(site Site, audience string, e edge.Event) (Position, error) {
 	epoch, _, err := tx.Epoch(site.ID, CloudEpoch, e.At)
 	if err != nil {
 		return Position{}, err
@@ -209,7 +213,7 @@ func (tx *Tx) AddCloudEvent(site Site, e edge.Event) (Position, error) {
 	}
 	p := Position{Epoch: epoch, Seq: seq}
 	return p, tx.AddEvents([]Event{{
-		Site: site.ID, Position: p, Type: rec.Type, Subject: rec.Subject, Time: e.At, At: e.At, Body: rec.AppendJSON(nil),
+		Site: site.ID, Position: p, Type: rec.Type, Subject: rec.Subject, Time: e.At, At: e.At, Body: rec.AppendJSON(nil), Audience: audience,
 	}})
 }
 

@@ -16,7 +16,7 @@ import (
 
 	"github.com/headcount-hub/headcount/cloud/bus"
 	"github.com/headcount-hub/headcount/cloud/store"
-	"github.com/headcount-hub/headcount/cloud/twin"
+	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
 // openAdmin opens the listener by which Enrol and Revoke of other processes on this machine
@@ -35,7 +35,7 @@ func (t *Tier) openAdmin() error {
 	t.control = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(given), []byte(secret)) != 1 {
-			twin.WriteProblem(w, http.StatusUnauthorized, "the admin token is in the data directory")
+			gateway.WriteProblem(w, gateway.NewProblem(http.StatusUnauthorized, "the admin token is in the data directory"))
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -51,7 +51,7 @@ func (t *Tier) adminEnrol(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	creds, err := t.Enrol(q.Get("org"), q.Get("site"))
 	if err != nil {
-		twin.WriteProblem(w, http.StatusUnprocessableEntity, err.Error())
+		gateway.WriteProblem(w, gateway.NewProblem(http.StatusUnprocessableEntity, "%v", err))
 		return
 	}
 	w.Header().Set("Headcount-Nats-Url", t.NATSURL())
@@ -61,7 +61,7 @@ func (t *Tier) adminEnrol(w http.ResponseWriter, r *http.Request) {
 func (t *Tier) adminRevoke(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if err := t.Revoke(q.Get("org"), q.Get("site")); err != nil {
-		twin.WriteProblem(w, http.StatusUnprocessableEntity, err.Error())
+		gateway.WriteProblem(w, gateway.NewProblem(http.StatusUnprocessableEntity, "%v", err))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

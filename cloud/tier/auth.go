@@ -2,7 +2,6 @@ package tier
 
 import (
 	"bufio"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -18,21 +17,22 @@ import (
 	"sync"
 	"time"
 
-	"github.com/headcount-hub/headcount/cloud/twin"
+	"github.com/headcount-hub/headcount/edge/gateway"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // minSecret is the shortest token in characters.
 const minSecret = 16
 
-// token lets its holder use the API; only its hash is kept.
-type token struct {
+// fileToken lets its holder use the API; only its hash is kept.
+type fileToken struct {
 	name string
 	hash [sha256.Size]byte
 }
 
 // loadTokens reads a token file: "secret" or "name:secret" per line, as on the hub. Errors never
 // show a line.
-func loadTokens(path string) ([]token, error) {
+func loadTokens(path string) ([]fileToken, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("token file: %w", err)
@@ -45,7 +45,7 @@ func loadTokens(path string) ([]token, error) {
 		return nil, fmt.Errorf("token file: %w", err)
 	}
 	defer f.Close()
-	var tokens []token
+	var tokens []fileToken
 	in := bufio.NewScanner(f)
 	for n := 1; in.Scan(); n++ {
 		line := strings.TrimSpace(in.Text())
@@ -59,7 +59,7 @@ func loadTokens(path string) ([]token, error) {
 		if secret = strings.TrimSpace(secret); len(secret) < minSecret {
 			return nil, fmt.Errorf("token file %s: line %d: the secret is shorter than %d characters; make one with: openssl rand -hex 24", path, n, minSecret)
 		}
-		tokens = append(tokens, token{strings.TrimSpace(name), sha256.Sum256([]byte(secret))})
+		tokens = append(tokens, fileToken{strings.TrimSpace(name), sha256.Sum256([]byte(secret))})
 	}
 	if err := in.Err(); err != nil {
 		return nil, fmt.Errorf("token file %s: %w", path, err)
@@ -89,7 +89,7 @@ func ownToken(path string) (string, error) {
 
 // guard lets requests through that may pass.
 type guard struct {
-	tokens []token
+	tokens []fileToken
 	hosts  []string
 
 	mu      sync.Mutex // guards guesses
@@ -109,71 +109,60 @@ const (
 	maxAddresses = 1024
 )
 
-type whoKey struct{}
-
-// who is the name of a request's caller.
-func who(r *http.Request) string {
-	if name, ok := r.Context().Value(whoKey{}).(string); ok {
-		return name
-	}
-	return "local"
-}
-
-// open tells whether a path needs no token: the page's files, which hold no data, and what load
-// balancers ask.
-func open(path string) bool {
-	return !strings.HasPrefix(path, "/v1/") && !strings.HasPrefix(path, "/ws/") && path != "/metrics"
-}
-
-// wrap refuses what has no right token, or without tokens what calls this server by a foreign
+// wrap notes in the request's context who the caller is; what it may do is for the routes to
+// decide. It refuses wrong tokens, and without any tokens what calls this server by a foreign
 // name or comes from a foreign page.
 func (g *guard) wrap(next http.Handler) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := crossOrigin.Check(r); err != nil {
-			twin.WriteProblem(w, http.StatusForbidden, "requests that change something are taken from this server's own pages only")
+			gateway.WriteProblem(w, gateway.NewProblem(http.StatusForbidden, "requests that change something are taken from this server's own pages only"))
 			return
 		}
 		if len(g.tokens) == 0 {
 			if !g.rightHost(r) {
-				twin.WriteProblem(w, http.StatusMisdirectedRequest, "this server is not called "+r.Host+"; use its address, or add the name to http.hosts")
+				gateway.WriteProblem(w, gateway.NewProblem(http.StatusMisdirectedRequest, "this server is not called %s; use its address, or add the name to http.hosts", r.Host))
 				return
 			}
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, r.WithContext(token.Into(r.Context(), localUser)))
 			return
 		}
-		name, ok := g.check(r)
+		id, given := g.check(r)
 		switch {
-		case ok:
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, name)))
-		case open(r.URL.Path):
-			next.ServeHTTP(w, r)
-		case g.locked(remote(r)):
-			w.Header().Set("Retry-After", "60")
-			twin.WriteProblem(w, http.StatusTooManyRequests, "too many wrong tokens from this address; wait a minute")
+		case id != nil:
+			next.ServeHTTP(w, r.WithContext(token.Into(r.Context(), id)))
+		case given && g.locked(remote(r)):
+			p := gateway.NewProblem(http.StatusTooManyRequests, "too many wrong tokens from this address; wait a minute")
+			p.Header = http.Header{"Retry-After": {"60"}}
+			gateway.WriteProblem(w, p)
 		default:
-			w.Header().Set("WWW-Authenticate", `Bearer realm="headcount"`)
-			twin.WriteProblem(w, http.StatusUnauthorized, "send a token of the server's token file: Authorization: Bearer TOKEN")
+			next.ServeHTTP(w, r)
 		}
 	})
 }
 
-// check returns whose token the request has.
-func (g *guard) check(r *http.Request) (name string, ok bool) {
+// localUser is the caller on a server that needs no tokens: whoever can reach loopback.
+var localUser = &token.Identity{Kind: token.Local, Subject: "local", Name: "local", Everywhere: token.Admin}
+
+// check returns whose token the request has, and whether it has one at all.
+func (g *guard) check(r *http.Request) (id *token.Identity, given bool) {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || g.locked(remote(r)) {
-		return "", false
+	if !strings.EqualFold(scheme, "Bearer") {
+		return nil, false
+	}
+	if g.locked(remote(r)) {
+		return nil, true
 	}
 	h := sha256.Sum256([]byte(strings.TrimSpace(secret)))
 	for _, t := range g.tokens { // all of them, so that time does not tell which
 		if subtle.ConstantTimeCompare(h[:], t.hash[:]) == 1 {
-			name, ok = t.name, true
+			id = &token.Identity{Kind: token.Local, Subject: t.name, Name: t.name, Everywhere: token.Admin}
 		}
 	}
-	if !ok {
+	if id == nil {
 		g.failed(remote(r))
 	}
-	return name, ok
+	return id, true
 }
 
 func remote(r *http.Request) string {

@@ -34,7 +34,13 @@ func (t *Tier) health(w http.ResponseWriter, _ *http.Request) {
 	if t.ingest.Err() != nil {
 		ingest.Status, ingest.Detail = degraded, "something waits to be taken in; the log says what and why"
 	}
-	writeHealth(w, []check{database, nats, ingest})
+	checks := []check{database, nats, ingest}
+	for _, p := range t.parts {
+		if p.checks != nil {
+			checks = append(checks, p.checks(ctx)...)
+		}
+	}
+	writeHealth(w, checks)
 }
 
 func writeHealth(w http.ResponseWriter, checks []check) {

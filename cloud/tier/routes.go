@@ -3,43 +3,106 @@ package tier
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/cloud/twin"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/live"
 	"github.com/headcount-hub/headcount/edge/web"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
-// routes registers everything the tier serves.
-func (t *Tier) routes(mux *http.ServeMux) {
-	t.twin.Routes(mux, who)
-	o := live.Options{Clients: t.clients, Log: t.cfg.Log}
-	mux.Handle("GET /v1/stream", live.Stream(t.socket, o))
-	mux.Handle("GET /v1/stream/ws", live.WebSocket(t.socket, o))
-	one := o
-	one.Filter = func(r *http.Request) (live.Filter, error) {
-		f, err := live.ParseFilter(r)
-		f.Sites = []string{r.PathValue("site")}
-		return f, err
+// part is one module of the tier: what it serves and what it runs. New modules add theirs to
+// the list in newParts, with a file of their own that builds it.
+type part struct {
+	routes []route.Route
+	run    func(context.Context) error // returns nil when ctx ends; nil = it runs nothing
+	close  func()                      // after run has returned; nil = nothing to close
+	checks func(context.Context) []check
+}
+
+// newParts builds the modules, those first that others ask.
+func (t *Tier) newParts(ctx context.Context) error {
+	for _, build := range []func(*Tier, context.Context) (part, error){
+		(*Tier).openTwin,
+		(*Tier).openSocket,
+		(*Tier).openHealth,
+	} {
+		p, err := build(t, ctx)
+		if err != nil {
+			return err
+		}
+		t.parts = append(t.parts, p)
 	}
-	mux.Handle("GET /v1/sites/{site}/stream", live.Stream(t.socket, one))
-	mux.Handle("GET /v1/sites/{site}/stream/ws", live.WebSocket(t.socket, one))
-	alerts := o
-	alerts.Filter = func(r *http.Request) (live.Filter, error) {
-		f, err := live.ParseFilter(r)
-		f.Types = []string{live.SnapshotType, "alert.*"}
-		return f, err
+	return nil
+}
+
+// router is the table of all routes.
+func (t *Tier) router() (*route.Router, error) {
+	page := web.Handler(web.Page{Cloud: true})
+	rt := route.NewRouter(t.cfg.Log, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.HasPrefix(r.URL.Path, "/v1/"):
+			page.ServeHTTP(w, r)
+		case token.From(r.Context()) == nil:
+			gateway.WriteProblem(w, route.Unauthorized())
+		default:
+			gateway.WriteProblem(w, gateway.NewProblem(http.StatusNotFound, "there is nothing at %s %s", r.Method, r.URL.Path))
+		}
+	}))
+	for _, p := range t.parts {
+		if err := rt.Add(p.routes...); err != nil {
+			return nil, err
+		}
 	}
-	mux.Handle("GET /ws/notifications", live.WebSocket(t.socket, alerts))
-	mux.HandleFunc("GET /health", t.health)
-	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil) })
-	mux.HandleFunc("GET /health/ready", t.health)
-	mux.Handle("GET /metrics", t.metrics.handler())
-	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		twin.WriteProblem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path)
-	})
-	mux.Handle("/", web.Handler(web.Page{Cloud: true}))
+	return rt, nil
+}
+
+func (t *Tier) openTwin(context.Context) (part, error) {
+	return part{routes: t.twin.Routes(), run: func(ctx context.Context) error { t.twin.Watch(ctx); return nil }}, nil
+}
+
+// openSocket serves the live streams; what a client gets of them is by its roles.
+func (t *Tier) openSocket(context.Context) (part, error) {
+	options := func(change func(*http.Request, *live.Filter)) live.Options {
+		return live.Options{Clients: t.clients, Log: t.cfg.Log, Filter: func(r *http.Request) (live.Filter, error) {
+			f, err := live.ParseFilter(r)
+			f.Scope = token.From(r.Context())
+			change(r, &f)
+			return f, err
+		}}
+	}
+	all := options(func(*http.Request, *live.Filter) {})
+	one := options(func(r *http.Request, f *live.Filter) { f.Sites = []string{r.PathValue("site")} })
+	alerts := options(func(_ *http.Request, f *live.Filter) { f.Types = []string{live.SnapshotType, "alert.*"} })
+	stream := func(path, summary string, need route.Need, h http.Handler) route.Route {
+		return route.Route{Method: http.MethodGet, Path: path, Tag: "socket", Summary: summary, Need: need, Serve: h}
+	}
+	signedIn, ofSite := route.Need{SignedIn: true}, route.Need{Of: t.twin.OfSite, Role: token.Viewer}
+	return part{routes: []route.Route{
+		stream("/v1/stream", "Events as they happen (SSE, or WebSocket by upgrade)", signedIn, live.Stream(t.socket, all)),
+		stream("/v1/stream/ws", "Events as they happen (WebSocket)", signedIn, live.WebSocket(t.socket, all)),
+		stream("/v1/sites/{site}/stream", "Events of one site (SSE, or WebSocket by upgrade)", ofSite, live.Stream(t.socket, one)),
+		stream("/v1/sites/{site}/stream/ws", "Events of one site (WebSocket)", ofSite, live.WebSocket(t.socket, one)),
+		stream("/ws/notifications", "Alerts as they happen (WebSocket)", signedIn, live.WebSocket(t.socket, alerts)),
+	}}, nil
+}
+
+// openHealth serves health and metrics.
+func (t *Tier) openHealth(context.Context) (part, error) {
+	public := route.Need{Public: true}
+	get := func(path, summary string, need route.Need, h http.Handler) route.Route {
+		return route.Route{Method: http.MethodGet, Path: path, Tag: "health", Summary: summary, Need: need, Serve: h}
+	}
+	return part{routes: []route.Route{
+		get("/health", "Whether the tier works", public, http.HandlerFunc(t.health)),
+		get("/health/live", "Whether the process lives", public, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil) })),
+		get("/health/ready", "Whether the tier can serve", public, http.HandlerFunc(t.health)),
+		get("/metrics", "Metrics in the Prometheus text format", route.Need{SignedIn: true, Permission: "metrics"}, t.metrics.handler()),
+	}}, nil
 }
 
 // queryContext bounds what health and metrics ask the database.

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/headcount-hub/headcount/cloud/twin"
+	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
 // The limits of the HTTP server; live streams lift the timeouts for their own connection.
@@ -82,9 +82,6 @@ func middleware(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		}
 		rec := &recorder{ResponseWriter: w}
 		start := time.Now()
 		defer func() {
@@ -96,7 +93,7 @@ func middleware(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 				if rec.status != 0 {
 					panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 				}
-				twin.WriteProblem(rec, http.StatusInternalServerError, "the server failed to answer; its log tells more")
+				gateway.WriteProblem(rec, gateway.NewProblem(http.StatusInternalServerError, "the server failed to answer; its log tells more"))
 			}
 			m.observe(r, rec.status, time.Since(start))
 		}()

@@ -53,6 +53,7 @@ type Tier struct {
 	socket  *socket.Source
 	clients *live.Clients
 	metrics *metrics
+	parts   []part
 
 	listener net.Listener
 	server   *http.Server
@@ -103,6 +104,9 @@ func (t *Tier) start(ctx context.Context) error {
 	t.notify = notify.New(t.db, hooks, log)
 	t.socket = socket.New(t.db, states{t}, twin.StateEvent)
 	t.metrics.watch(t)
+	if err := t.newParts(ctx); err != nil {
+		return err
+	}
 	if err := t.openHTTP(); err != nil {
 		return err
 	}
@@ -110,7 +114,11 @@ func (t *Tier) start(ctx context.Context) error {
 		return err
 	}
 	t.wg.Go(func() { t.db.Watch(t.ctx, watchInterval) })
-	t.wg.Go(func() { t.twin.Watch(t.ctx) })
+	for _, p := range t.parts {
+		if p.run != nil {
+			t.wg.Go(func() { t.end(p.run(t.ctx)) })
+		}
+	}
 	t.wg.Go(func() { t.notify.Run(t.ctx) })
 	t.wg.Go(func() { t.end(t.ingest.Run(t.ctx)) })
 	t.wg.Go(func() { t.serve(t.server, t.listener) })
@@ -176,9 +184,11 @@ func (t *Tier) openHTTP() error {
 		return err
 	}
 	t.secure = t.cfg.HTTP.Certificate != ""
-	mux := http.NewServeMux()
-	t.routes(mux)
-	t.server = newServer(middleware(g.wrap(mux), t.metrics, t.cfg.Log), t.cfg.Log)
+	router, err := t.router()
+	if err != nil {
+		return err
+	}
+	t.server = newServer(middleware(g.wrap(router), t.metrics, t.cfg.Log), t.cfg.Log)
 	return nil
 }
 
@@ -246,6 +256,11 @@ func (t *Tier) Close() {
 		}
 		t.cancel()
 		t.wg.Wait()
+		for _, p := range slices.Backward(t.parts) {
+			if p.close != nil {
+				p.close()
+			}
+		}
 		_ = os.Remove(filepath.Join(t.cfg.Data, adminAddrFile))
 		if t.bus != nil {
 			t.bus.Shutdown()

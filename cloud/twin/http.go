@@ -1,112 +1,79 @@
 package twin
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/sync/token"
 	"github.com/headcount-hub/headcount/sync/wire"
 )
 
-// Who returns the name of a request's caller for the audit; set by the composition root.
-type Who func(*http.Request) string
-
-// Routes registers the twin's API on mux. All answers are JSON; errors are RFC 9457 problems.
-func (t *Twin) Routes(mux *http.ServeMux, who Who) {
-	get := func(pattern string, h func(*http.Request, store.Site) (any, error)) {
-		mux.Handle("GET "+pattern, t.forSite(h))
+// Routes is the twin's part of the API.
+func (t *Twin) Routes() []route.Route {
+	routes := []route.Route{{
+		Method: http.MethodGet, Path: "/v1/sites", Tag: "twin", Summary: "The sites that the caller may see", Need: route.Need{SignedIn: true},
+		Handle: t.sites,
+	}}
+	add := func(method, path, summary string, least token.Role, h func(*route.Request, store.Site) (any, error)) {
+		routes = append(routes, route.Route{
+			Method: method, Path: path, Tag: "twin", Summary: summary, Need: route.Need{Of: t.OfSite, Role: least},
+			Handle: func(r *route.Request) (any, error) { return h(r, r.Found.(store.Site)) },
+		})
 	}
-	mux.Handle("GET /v1/sites", answer(t.log, t.sites))
-	get("/v1/sites/{site}", t.site)
-	get("/v1/sites/{site}/status", t.status)
-	get("/v1/sites/{site}/spaces", t.spaces)
-	get("/v1/sites/{site}/spaces/{id}", t.space)
-	get("/v1/sites/{site}/spaces/{id}/history", t.history)
-	get("/v1/sites/{site}/sensors", t.sensors)
-	get("/v1/sites/{site}/alerts", t.alerts)
-	get("/v1/sites/{site}/events", t.events)
-	get("/v1/sites/{site}/readings", t.readings)
-	get("/v1/sites/{site}/loss", t.loss)
-	get("/v1/sites/{site}/deliveries", t.deliveries)
-	mux.Handle("POST /v1/sites/{site}/alerts/{id}/acknowledge", t.forSite(func(r *http.Request, s store.Site) (any, error) {
-		return t.acknowledge(r, s, who(r))
-	}))
+	get := func(path, summary string, h func(*http.Request, store.Site) (any, error)) {
+		add(http.MethodGet, path, summary, token.Viewer, func(r *route.Request, s store.Site) (any, error) { return h(r.Request, s) })
+	}
+	get("/v1/sites/{site}", "One site", t.site)
+	get("/v1/sites/{site}/status", "How its hub is doing, as far as the cloud knows", t.status)
+	get("/v1/sites/{site}/spaces", "Its spaces with their occupancy", t.spaces)
+	get("/v1/sites/{site}/spaces/{id}", "One space", t.space)
+	get("/v1/sites/{site}/spaces/{id}/history", "Past occupancy of a space", t.history)
+	get("/v1/sites/{site}/sensors", "Its sensors", t.sensors)
+	get("/v1/sites/{site}/alerts", "Its alerts", t.alerts)
+	get("/v1/sites/{site}/events", "What happened there", t.events)
+	get("/v1/sites/{site}/readings", "Newest readings", t.readings)
+	get("/v1/sites/{site}/loss", "What did not arrive, and why", t.loss)
+	get("/v1/sites/{site}/deliveries", "What was told to whom", t.deliveries)
+	add(http.MethodPost, "/v1/sites/{site}/alerts/{id}/acknowledge", "Acknowledge an alert", token.Operator,
+		func(r *route.Request, s store.Site) (any, error) { return t.acknowledge(r.Request, s, r.Who.Who()) })
+	return routes
 }
-
-// Problem is an error that the caller is told about (RFC 9457).
-type Problem struct {
-	Status int    `json:"status"`
-	Title  string `json:"title"`
-	Detail string `json:"detail,omitempty"`
-}
-
-// Error is the detail.
-func (p *Problem) Error() string { return p.Detail }
 
 func problem(status int, format string, args ...any) error {
-	return &Problem{Status: status, Title: http.StatusText(status), Detail: fmt.Sprintf(format, args...)}
+	return route.Problem(status, format, args...)
 }
 
-// WriteProblem answers a request with a problem.
-func WriteProblem(w http.ResponseWriter, status int, detail string) {
-	writeJSON(w, "application/problem+json", status, &Problem{Status: status, Title: http.StatusText(status), Detail: detail})
-}
-
-// writeJSON leaves a failing write alone: the client is gone.
-func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
-	b, err := json.Marshal(v)
+// OfSite is the Need.Of of routes with {site} in their path: it leaves the store.Site in Found.
+// Where several organisations have a site of that id, ?org= says which; only those that the
+// caller may see count.
+func (t *Twin) OfSite(r *route.Request) ([]string, error) {
+	id := r.PathValue("site")
+	found, err := t.db.FindSites(r.Context(), r.URL.Query().Get("org"), id)
 	if err != nil {
-		status, contentType = http.StatusInternalServerError, "application/problem+json"
-		b = []byte(`{"status":500,"title":"Internal Server Error"}`)
+		return nil, err
 	}
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	var seen []store.Site
+	for _, s := range found {
+		if r.Who.RoleIn(Domains(s)) > token.None {
+			seen = append(seen, s)
+		}
+	}
+	switch len(seen) {
+	case 0:
+		return nil, problem(http.StatusNotFound, "there is no site %q that you may see; GET /v1/sites lists those there are", id)
+	case 1:
+		r.Found = seen[0]
+		return Domains(seen[0]), nil
+	}
+	return nil, problem(http.StatusConflict, "%d organisations have a site %q; say which one with ?org=", len(seen), id)
 }
 
-// answer makes a handler of a function that returns what to answer.
-func answer(log *slog.Logger, h func(*http.Request) (any, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := h(r)
-		var p *Problem
-		switch {
-		case err == nil:
-			writeJSON(w, "application/json", http.StatusOK, v)
-		case errors.As(err, &p):
-			writeJSON(w, "application/problem+json", p.Status, p)
-		default:
-			if r.Context().Err() == nil {
-				log.Error("request failed", "path", r.URL.Path, "err", err)
-			}
-			WriteProblem(w, http.StatusInternalServerError, "the cloud could not read its database; its log says why")
-		}
-	})
-}
-
-// forSite finds the site of the path.
-func (t *Twin) forSite(h func(*http.Request, store.Site) (any, error)) http.Handler {
-	return answer(t.log, func(r *http.Request) (any, error) {
-		id, org := r.PathValue("site"), r.URL.Query().Get("org")
-		found, err := t.db.FindSites(r.Context(), org, id)
-		switch {
-		case err != nil:
-			return nil, err
-		case len(found) == 0:
-			return nil, problem(http.StatusNotFound, "there is no site %q; GET /v1/sites lists those there are", id)
-		case len(found) > 1:
-			return nil, problem(http.StatusConflict, "%d organisations have a site %q; say which one with ?org=", len(found), id)
-		}
-		return h(r, found[0])
-	})
-}
+// Domains lists the domains that own a site: a role in one of them is a role at the site.
+func Domains(s store.Site) []string { return []string{s.Org} }
 
 // Summary is one element of GET /v1/sites.
 type Summary struct {
@@ -165,7 +132,7 @@ func laneBacklog(h *wire.Heartbeat, p wire.Position, m wire.Mark) uint64 {
 	return p.Head - min(p.Head, done)
 }
 
-func (t *Twin) sites(r *http.Request) (any, error) {
+func (t *Twin) sites(r *route.Request) (any, error) {
 	rows, err := t.db.Sites(r.Context())
 	if err != nil {
 		return nil, err
@@ -176,10 +143,10 @@ func (t *Twin) sites(r *http.Request) (any, error) {
 	}
 	out := make([]Summary, 0, len(rows))
 	for _, s := range rows {
-		if org := r.URL.Query().Get("org"); org != "" && org != s.Org {
+		if org := r.URL.Query().Get("org"); org != "" && org != s.Org || r.Who.RoleIn(Domains(s)) < token.Viewer {
 			continue
 		}
-		sum, err := t.summary(r, s, open)
+		sum, err := t.summary(r.Request, s, open)
 		if err != nil {
 			return nil, err
 		}

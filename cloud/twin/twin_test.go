@@ -2,6 +2,7 @@ package twin
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -9,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/sync/token"
 	"github.com/headcount-hub/headcount/sync/wire"
 )
 
@@ -38,7 +41,14 @@ func newRig(t *testing.T) *rig {
 	r := &rig{T: t, db: db, twin: New(db, nil), now: start, mux: http.NewServeMux()}
 	r.twin.now = func() time.Time { return r.now }
 	r.twin.started = start
-	r.twin.Routes(r.mux, func(*http.Request) string { return "ada" })
+	router := route.NewRouter(slog.New(slog.DiscardHandler), http.NotFoundHandler())
+	if err := router.Add(r.twin.Routes()...); err != nil {
+		t.Fatal(err)
+	}
+	ada := &token.Identity{Kind: token.User, Subject: "ada", Everywhere: token.Admin}
+	r.mux.HandleFunc("/", func(w http.ResponseWriter, q *http.Request) {
+		router.ServeHTTP(w, q.WithContext(token.Into(q.Context(), ada)))
+	})
 	return r
 }
 
