@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -23,7 +24,11 @@ type Site struct {
 	Model         json.RawMessage // edge.Site of the newest snapshot; nil = none
 	Snapshot      Position        // what the newest snapshot includes
 	SnapshotAt    time.Time       // the hub's clock
+	Domains       []string        // whom it belongs to: the owner first, then those it is shared with; never empty
 }
+
+// Owner is the domain that may change whom the site belongs to.
+func (s Site) Owner() string { return s.Domains[0] }
 
 // Position orders everything a site ever sent: epochs are numbered in order of first sight.
 type Position struct {
@@ -36,7 +41,7 @@ func (p Position) Before(q Position) bool {
 	return p.Epoch < q.Epoch || p.Epoch == q.Epoch && p.Seq < q.Seq
 }
 
-const siteColumns = `id, org, site, name, first_seen, last_heartbeat, heartbeat, model, snapshot_epoch, snapshot_seq, snapshot_at`
+const siteColumns = `id, org, site, name, first_seen, last_heartbeat, heartbeat, model, snapshot_epoch, snapshot_seq, snapshot_at, domains`
 
 type scanner interface{ Scan(...any) error }
 
@@ -44,21 +49,25 @@ func scanSite(row scanner) (Site, error) {
 	var s Site
 	var first, beat, at int64
 	var heartbeat, model []byte
-	err := row.Scan(&s.ID, &s.Org, &s.Site, &s.Name, &first, &beat, &heartbeat, &model, &s.Snapshot.Epoch, &s.Snapshot.Seq, &at)
+	var domains string
+	err := row.Scan(&s.ID, &s.Org, &s.Site, &s.Name, &first, &beat, &heartbeat, &model, &s.Snapshot.Epoch, &s.Snapshot.Seq, &at, &domains)
 	s.FirstSeen, s.LastHeartbeat, s.SnapshotAt = fromMillis(first), fromMillis(beat), fromMillis(at)
 	s.Heartbeat, s.Model = heartbeat, model
+	if s.Domains = strings.Fields(domains); len(s.Domains) == 0 {
+		s.Domains = []string{s.Org}
+	}
 	return s, err
 }
 
 // Sites lists all sites by organisation and id.
 func (db *DB) Sites(ctx context.Context) ([]Site, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT `+siteColumns+` FROM sites WHERE site <> '-' ORDER BY org, site`)
+	rows, err := db.read.QueryContext(ctx, `SELECT `+siteColumns+` FROM sites WHERE site <> '-' AND org <> '' ORDER BY org, site`)
 	return collect(rows, err, func(r *sql.Rows) (Site, error) { return scanSite(r) })
 }
 
 // FindSites lists the sites with this id; org narrows it to one organisation unless empty.
 func (db *DB) FindSites(ctx context.Context, org, site string) ([]Site, error) {
-	const query = `SELECT ` + siteColumns + ` FROM sites WHERE site = ? AND site <> '-' AND (org = ? OR ? = '') ORDER BY org`
+	const query = `SELECT ` + siteColumns + ` FROM sites WHERE site = ? AND site <> '-' AND org <> '' AND (org = ? OR ? = '') ORDER BY org`
 	rows, err := db.read.QueryContext(ctx, query, site, org, org)
 	return collect(rows, err, func(r *sql.Rows) (Site, error) { return scanSite(r) })
 }
@@ -105,6 +114,32 @@ func (tx *Tx) PutModel(site int64, name string, model []byte, p Position, at tim
 		name = CASE WHEN ? = '' THEN name ELSE ? END WHERE id = ?`
 	_, err := tx.tx.Exec(update, model, p.Epoch, p.Seq, millis(at), name, name, site)
 	return wrap("note snapshot", err)
+}
+
+// PutDomains sets the domains that a site belongs to, the owner first.
+func (tx *Tx) PutDomains(site int64, domains []string) error {
+	_, err := tx.tx.Exec(`UPDATE sites SET domains = ? WHERE id = ?`, strings.Join(domains, " "), site)
+	return wrap("set domains", err)
+}
+
+// DeleteSite removes a site with everything it sent and everything derived from that: records,
+// marks, twin, alerts, notifications. What modules keep about it is theirs to remove.
+func (tx *Tx) DeleteSite(site int64) error {
+	for _, query := range []string{
+		`DELETE FROM marks WHERE epoch IN (SELECT id FROM epochs WHERE site = ?)`,
+		`DELETE FROM lost WHERE epoch IN (SELECT id FROM epochs WHERE site = ?)`,
+		`DELETE FROM events WHERE site = ?`, `DELETE FROM readings WHERE site = ?`, `DELETE FROM sensor_readings WHERE site = ?`,
+		`DELETE FROM unreadable WHERE site = ?`, `DELETE FROM spaces WHERE site = ?`, `DELETE FROM sensors WHERE site = ?`,
+		`DELETE FROM alerts WHERE site = ?`, `DELETE FROM loss WHERE site = ?`, `DELETE FROM outbox WHERE site = ?`,
+		`DELETE FROM epochs WHERE site = ?`,
+		// An empty row stays, so that its number is never given to another site.
+		`UPDATE sites SET org = '', site = CAST(id AS TEXT), name = '', last_heartbeat = 0, heartbeat = NULL, model = NULL, domains = '' WHERE id = ?`,
+	} {
+		if _, err := tx.tx.Exec(query, site); err != nil {
+			return wrap("delete site", err)
+		}
+	}
+	return nil
 }
 
 // wrap adds what was being done to an error, if there is one.

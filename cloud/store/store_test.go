@@ -236,3 +236,38 @@ func TestUnreadableMessagesAreBounded(t *testing.T) {
 		t.Errorf("%d messages are kept, want %d", n, maxUnreadableMessages)
 	}
 }
+
+func TestADeletedSiteLeavesNothingAndItsNumberIsNotGivenAgain(t *testing.T) {
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "cloud.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	now := time.UnixMilli(1_800_000_000_000)
+	var first, second Site
+	err = db.Update(t.Context(), func(tx *Tx) error {
+		if first, err = tx.Site("acme", "oslo", now); err != nil {
+			return err
+		}
+		if _, err := tx.AddCloudEvent(first, edge.Event{Type: edge.Audit, At: now, Data: []byte("{}")}); err != nil {
+			return err
+		}
+		if err := tx.PutDomains(first.ID, []string{"acme/north", "globex"}); err != nil {
+			return err
+		}
+		return tx.DeleteSite(first.ID)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := db.Sites(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("sites %+v, %v", list, err)
+	}
+	if events, err := db.EventsAfter(t.Context(), 0, first.ID, 10); err != nil || len(events) != 0 {
+		t.Errorf("events %+v, %v", events, err)
+	}
+	err = db.Update(t.Context(), func(tx *Tx) error { second, err = tx.Site("acme", "oslo", now); return err })
+	if err != nil || second.ID == first.ID || second.Owner() != "acme" {
+		t.Errorf("the site anew is %+v, %v; the old one was number %d", second, err, first.ID)
+	}
+}

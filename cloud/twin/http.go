@@ -73,7 +73,12 @@ func (t *Twin) OfSite(r *route.Request) ([]string, error) {
 }
 
 // Domains lists the domains that own a site: a role in one of them is a role at the site.
-func Domains(s store.Site) []string { return []string{s.Org} }
+func Domains(s store.Site) []string {
+	if len(s.Domains) == 0 {
+		return []string{s.Org}
+	}
+	return s.Domains
+}
 
 // Summary is one element of GET /v1/sites.
 type Summary struct {
