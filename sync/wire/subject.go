@@ -6,10 +6,13 @@ import "strings"
 const (
 	UpHeartbeat   = "heartbeat" // request: Heartbeat, answered HeartbeatReply
 	UpSnapshot    = "snapshot"  // request: Snapshot, answered {} or {"error": "…"}
-	UpConfig      = "config"    // request: the configuration the cloud desires
+	UpConfig      = "config"    // request: ConfigRequest, answered ConfigReply
+	UpAuth        = "auth"      // request: {}, answered Auth
+	UpAnswer      = "answer"    // with an id behind it: the hub's answer to a command
 	DownMark      = "mark"      // push: Marks
-	DownCommand   = "cmd"       // request: a command
-	DownConfigNew = "config"    // push: there is a new configuration
+	DownCommand   = "cmd"       // request: Command, answered edge.CommandResult
+	DownConfigNew = "config"    // push: ConfigNews
+	DownAuthNew   = "auth"      // push: there is a new Auth
 )
 
 // ValidToken tells whether s can name an organisation or a site: [a-z0-9_-]{1,64}.

@@ -63,7 +63,8 @@ type Heartbeat struct {
 	StartedAt  time.Time `json:"started_at"`
 	Events     Position  `json:"events"`
 	Readings   Position  `json:"readings"`
-	ConfigRev  string    `json:"config_rev"`
+	ConfigRev  string    `json:"config_rev"`          // hash of the configuration that runs
+	LayerRev   uint64    `json:"layer_rev,omitempty"` // revision of the cloud's part of it; 0 = none
 	HorizonSec int64     `json:"horizon_s,omitempty"` // how long the hub can stay offline at the present rate
 }
 
@@ -73,6 +74,7 @@ type HeartbeatReply struct {
 	Marks     Marks     `json:"marks"`
 	Time      time.Time `json:"time"`                 // the cloud's clock
 	ConfigRev string    `json:"config_rev,omitempty"` // revision of the configuration the cloud desires
+	AuthRev   string    `json:"auth_rev,omitempty"`   // revision of Auth
 	Error     string    `json:"error,omitempty"`      // why the request was refused
 }
 
