@@ -24,7 +24,7 @@ var allowed = map[string]string{
 	"edge/deliver":           "",
 	"edge/live":              "",
 	"edge/web":               "",
-	"edge/api":               "edge/live edge/web",
+	"edge/api":               "edge/gateway edge/live edge/web sync/token",
 	"edge/engine":            "edge/journal edge/occupancy edge/alerts",
 	"edge/replay":            "edge/engine edge/occupancy",
 	"edge/hub":               "edge/config edge/clock edge/journal edge/engine edge/alerts edge/deliver edge/live edge/api edge/web edge/occupancy drivers drivers/catalog drivers/profiles sync/wire sync/uplink sync/natslink",
@@ -40,7 +40,7 @@ var allowed = map[string]string{
 	"drivers/lines":          "drivers drivers/payload drivers/serialport",
 	"drivers/sim":            "",
 	"drivers/drivertest":     "drivers",
-	"edge/gateway":           "",
+	"edge/gateway":           "sync/token",
 	"sync/wire":              "",
 	"sync/token":             "",
 	"sync/uplink":            "sync/wire",
@@ -73,6 +73,7 @@ var home = map[string]string{
 	"modernc.org/sqlite":                  "cloud/store",
 	"github.com/expr-lang/expr":           "edge/alerts",
 	"github.com/coder/websocket":          "edge/live",
+	"golang.org/x/time":                   "edge/gateway",
 }
 
 func TestImports(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/live"
 )
 
@@ -73,10 +74,11 @@ type Options struct {
 	Web    http.Handler            // the page and its files, for every path that nothing else has; nil = none
 	Routes map[string]http.Handler // further patterns of net/http.ServeMux, such as those of drivers; they bound their own bodies
 
-	Tokens  []Token       // who may use the API; empty = everybody who reaches it
-	Hosts   []string      // further names under which an API without tokens may be called (localhost and addresses always are)
-	Clients *live.Clients // bound of live clients; nil = live.DefaultMaxClients
-	Log     *slog.Logger  // nil = silent
+	Gateway gateway.Options // what the configuration says of proxies, origins and rates; the rest is set here
+	Tokens  []Token         // who may use the API; empty = everybody who reaches it
+	Hosts   []string        // further names under which an API without tokens may be called (localhost and addresses always are)
+	Clients *live.Clients   // bound of live clients; nil = live.DefaultMaxClients
+	Log     *slog.Logger    // nil = silent
 }
 
 // API is the HTTP interface of one site.
@@ -109,7 +111,11 @@ func New(o Options) (_ *API, err error) {
 	if err := a.route(); err != nil {
 		return nil, err
 	}
-	a.handler = a.middleware(a.mux)
+	gw, err := a.newGateway()
+	if err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	a.handler = gw.Wrap(a.admit(a.mux))
 	return a, nil
 }
 
@@ -168,10 +174,10 @@ func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
 		for _, m := range allow {
 			w.Header().Add("Allow", m)
 		}
-		problem(w, r, http.StatusMethodNotAllowed, "this path does not take "+r.Method)
+		problem(w, http.StatusMethodNotAllowed, "this path does not take "+r.Method)
 		return
 	}
-	problem(w, r, http.StatusNotFound, "there is nothing at this path; /openapi.json lists what there is")
+	problem(w, http.StatusNotFound, "there is nothing at this path; /openapi.json lists what there is")
 }
 
 // allowed lists the methods for which the request's path has a route.

@@ -6,14 +6,14 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
+
+	"github.com/headcount-hub/headcount/edge/gateway"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // Token lets its holder use the API. Name stands for the holder in commands and in the audit.
@@ -82,31 +82,14 @@ func parseToken(line string, n int) (Token, error) {
 	return Token{Name: name, Secret: secret}, nil
 }
 
-// auth knows the tokens, by their hashes so that comparing takes the same time for all, and
-// slows down who guesses.
+// auth knows the tokens, by their hashes so that comparing takes the same time for all.
 type auth struct {
 	names  []string
 	hashes [][sha256.Size]byte
-
-	mu       sync.Mutex // guards failures
-	failures map[string]*guesses
 }
-
-// guesses counts the wrong tokens of one address since a time.
-type guesses struct {
-	since time.Time
-	count int
-}
-
-// The bounds of guessing: 5 wrong tokens per minute and address, 1024 addresses remembered.
-const (
-	maxGuesses   = 5
-	guessWindow  = time.Minute
-	maxAddresses = 1024
-)
 
 func newAuth(tokens []Token) *auth {
-	a := &auth{failures: map[string]*guesses{}}
+	a := &auth{}
 	for _, t := range tokens {
 		a.names = append(a.names, t.Name)
 		a.hashes = append(a.hashes, sha256.Sum256([]byte(t.Secret)))
@@ -125,55 +108,31 @@ func (a *auth) who(secret string) (name string, ok bool) {
 	return name, ok
 }
 
-// locked tells whether the address has guessed too often.
-func (a *auth) locked(addr string, now time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	g := a.failures[addr]
-	return g != nil && g.count >= maxGuesses && now.Sub(g.since) < guessWindow
-}
-
-func (a *auth) failed(addr string, now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	g := a.failures[addr]
-	if g == nil || now.Sub(g.since) >= guessWindow {
-		if len(a.failures) >= maxAddresses {
-			clear(a.failures) // a flood of addresses; forgetting is better than growing
-		}
-		g = &guesses{since: now}
-		a.failures[addr] = g
-	}
-	g.count++
-}
-
-// admit lets a request through when its route is open, no tokens are configured or its token
-// is right; otherwise it answers. It notes who the caller is.
-func (a *API) admit(w http.ResponseWriter, r *http.Request) bool {
-	if len(a.opts.Tokens) == 0 {
-		return true
-	}
-	addr, _, _ := net.SplitHostPort(r.RemoteAddr)
+// identify finds out whose token a request has; without tokens nobody needs one.
+func (a *auth) identify(r *http.Request) (*token.Identity, error) {
 	secret, given := bearer(r)
-	if given && !a.auth.locked(addr, time.Now()) {
-		c := callOf(r.Context())
-		if c.by, c.known = a.auth.who(secret); c.known {
-			return true
+	if !given || len(a.hashes) == 0 {
+		return nil, nil
+	}
+	name, ok := a.who(secret)
+	if !ok {
+		return nil, gateway.ErrGuess
+	}
+	return &token.Identity{Kind: token.Local, Subject: name, Name: name, Everywhere: token.Admin}, nil
+}
+
+// admit lets a request through when its route is open, no tokens are configured or it came with
+// a good one; otherwise it answers.
+func (a *API) admit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, pattern := a.mux.Handler(r)
+		if len(a.opts.Tokens) == 0 || gateway.CallOf(r.Context()).Who != nil || slices.Contains(a.open, pattern) {
+			next.ServeHTTP(w, r)
+			return
 		}
-		a.auth.failed(addr, time.Now())
-		a.log.Warn("wrong token", "request", c.id, "remote", addr, "path", r.URL.Path)
-	}
-	if _, pattern := a.mux.Handler(r); slices.Contains(a.open, pattern) {
-		return true
-	}
-	if given && a.auth.locked(addr, time.Now()) {
-		w.Header().Set("Retry-After", strconv.Itoa(int(guessWindow/time.Second)))
-		problem(w, r, http.StatusTooManyRequests, "too many wrong tokens from this address; wait a minute")
-		return false
-	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="headcount"`)
-	problem(w, r, http.StatusUnauthorized, "send a token of the hub's token file: Authorization: Bearer TOKEN")
-	return false
+		w.Header().Set("WWW-Authenticate", `Bearer realm="headcount"`)
+		problem(w, http.StatusUnauthorized, "send a token of the hub's token file: Authorization: Bearer TOKEN")
+	})
 }
 
 func bearer(r *http.Request) (secret string, ok bool) {

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
 // Span is a stretch of time in a request.
@@ -81,7 +82,7 @@ func (a *API) do(ctx context.Context, kind edge.CommandKind, subject, key string
 	if err != nil {
 		return nil, err
 	}
-	c := edge.Command{ID: key, Kind: kind, Subject: subject, By: callOf(ctx).by, Args: raw}
+	c := edge.Command{ID: key, Kind: kind, Subject: subject, By: caller(ctx), Args: raw}
 	if c.ID == "" {
 		c.ID = randomID()
 	}
@@ -89,7 +90,7 @@ func (a *API) do(ctx context.Context, kind edge.CommandKind, subject, key string
 	defer cancel()
 	res, err := a.opts.Site.Do(ctx, c)
 	if err != nil {
-		a.log.Error("command failed", "request", callOf(ctx).id, "kind", kind, "subject", subject, "err", err)
+		a.log.Error("command failed", "request", gateway.CallOf(ctx).ID, "kind", kind, "subject", subject, "err", err)
 		return nil, huma.Error503ServiceUnavailable("the hub could not take the command; it is not known to be applied: ask again with the same Idempotency-Key")
 	}
 	if !res.Applied {

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
 // The states of a hub.
@@ -156,7 +157,7 @@ func (a *API) healthRoutes(h huma.API) {
 	}
 	register("/health", "health", "Health with its checks; 503 only when DOWN", func(ctx context.Context) Health {
 		v := Judge(a.status())
-		if len(a.opts.Tokens) > 0 && !callOf(ctx).known {
+		if len(a.opts.Tokens) > 0 && gateway.CallOf(ctx).Who == nil {
 			for i := range v.Checks {
 				v.Checks[i].Detail = "" // addresses and the like are for those who may ask
 			}

@@ -1,5 +1,3 @@
-// Package gateway is what every HTTP request to hub and cloud passes before a route sees it, and
-// how both answer: problems (RFC 9457) and strict JSON.
 package gateway
 
 import (
@@ -13,11 +11,12 @@ import (
 
 // Problem is an error that the caller is told about (RFC 9457).
 type Problem struct {
-	Status int            `json:"status"`
-	Title  string         `json:"title"`
-	Detail string         `json:"detail,omitempty"`
-	Errors []FieldProblem `json:"errors,omitempty"` // what is wrong with single fields of the request
-	Header http.Header    `json:"-"`                // further headers of the answer, such as Retry-After
+	Status  int            `json:"status"`
+	Title   string         `json:"title"`
+	Detail  string         `json:"detail,omitempty"`
+	Errors  []FieldProblem `json:"errors,omitempty"`     // what is wrong with single fields of the request
+	Request string         `json:"request_id,omitempty"` // correlation id; set by WriteProblem
+	Header  http.Header    `json:"-"`                    // further headers of the answer, such as Retry-After
 }
 
 // FieldProblem is what is wrong with one field.
@@ -44,7 +43,9 @@ func WriteProblem(w http.ResponseWriter, p *Problem) {
 	for k, v := range p.Header {
 		w.Header()[k] = v
 	}
-	WriteJSON(w, "application/problem+json", p.Status, p)
+	out := *p // problems may be shared
+	out.Request = w.Header().Get("X-Request-Id")
+	WriteJSON(w, "application/problem+json", p.Status, &out)
 }
 
 // WriteJSON answers a request. A failing write is left alone: the client is gone.

@@ -1,4 +1,4 @@
-package api
+package gateway
 
 import (
 	"net"
@@ -38,7 +38,7 @@ func TestConnectionLimits(t *testing.T) {
 		"192.0.2.2:1", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", // loopback counts in the total only
 		"192.0.2.3:1", // beyond the total
 	}}
-	ln := limit(c, 6, 2)
+	ln := Bound(c, 6, 2)
 	var got []net.Conn
 	for {
 		conn, err := ln.Accept()
