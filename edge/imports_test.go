@@ -73,6 +73,7 @@ var home = map[string]string{
 	"modernc.org/sqlite":                  "cloud/store",
 	"github.com/expr-lang/expr":           "edge/alerts",
 	"github.com/coder/websocket":          "edge/live",
+	"github.com/golang-jwt/jwt/v5":        "sync/token",
 	"golang.org/x/time":                   "edge/gateway",
 }
 

@@ -90,6 +90,7 @@ type Identity struct {
 	Subject     string // id of the user, name of the service, address of the device
 	Name        string // as people read it
 	Session     string // of a login; empty otherwise
+	Issuer      string // who signed the token; empty = not a signed token
 	Memberships []Membership
 	Permissions []string  // of a service
 	Everywhere  Role      // role in all domains; never from a token that somebody signed
