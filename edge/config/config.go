@@ -34,7 +34,8 @@ type Config struct {
 	Hash     string   // SHA-256 of the effective document, hex
 	Warnings []string // what is allowed but probably not meant, each with its place
 
-	tree *node
+	tree   *node
+	source source
 }
 
 // Input is one source of readings.
@@ -163,6 +164,8 @@ type Options struct {
 	CheckAlert func(Alert) error
 	// Builtin names the rules that need neither when nor for_each, as they exist already.
 	Builtin []string
+	// Layer is laid over the file; nil = none.
+	Layer *Layer
 	// SiteOnly is for replay: only the site model counts. site may be missing, ids may be of
 	// any shape without spaces, no file is looked at, and who listens where does not matter.
 	SiteOnly bool

@@ -58,6 +58,9 @@ func parse(name string, data []byte, opts Options, files bool) (*Config, error) 
 	}
 	env := environment(opts.Env)
 	expand(ps, root, env, "")
+	if opts.Layer != nil {
+		lay(ps, root, opts.Layer)
+	}
 	override(ps, root, env)
 	checker{ps, opts.SiteOnly}.check(root, rootSchema(), "")
 	if root.kind != mapNode {
@@ -74,7 +77,7 @@ func parse(name string, data []byte, opts Options, files bool) (*Config, error) 
 	if err := ps.err(); err != nil {
 		return nil, err
 	}
-	c.Path, c.tree = name, root
+	c.Path, c.tree, c.source = name, root, source{data, opts, files}
 	c.Hash = hash(root)
 	inOrder(ps.warnings)
 	for _, w := range ps.warnings {
