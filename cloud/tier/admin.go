@@ -32,7 +32,7 @@ func (t *Tier) openAdmin() error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /enrol", t.adminEnrol)
 	mux.HandleFunc("POST /revoke", t.adminRevoke)
-	t.control = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	t.control = gateway.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(given), []byte(secret)) != 1 {
 			gateway.WriteProblem(w, gateway.NewProblem(http.StatusUnauthorized, "the admin token is in the data directory"))

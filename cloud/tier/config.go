@@ -36,6 +36,11 @@ type HTTP struct {
 	Certificate string   `yaml:"certificate"` // PEM file; with Key it makes HTTPS
 	Key         string   `yaml:"key"`         //
 	Hosts       []string `yaml:"hosts"`       // further names under which an API without tokens may be called
+	TLS         string   `yaml:"tls"`         // without a certificate: "auto" (default) makes a self-signed one beyond loopback, "off" does not
+
+	TrustedProxies []string  `yaml:"trusted_proxies"` // addresses and networks whose X-Forwarded-For and -Proto are believed
+	CORSOrigins    []string  `yaml:"cors_origins"`    // pages elsewhere that may call, such as https://intranet.example.org
+	RateLimit      RateLimit `yaml:"rate_limit"`
 }
 
 // NATS is where hubs connect.
@@ -144,9 +149,7 @@ func (c *Config) setDefaults() {
 func (c *Config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if (c.HTTP.Certificate == "") != (c.HTTP.Key == "") {
-		bad("http: certificate and key belong together")
-	}
+	c.HTTP.check(bad)
 	if (c.NATS.Certificate == "") != (c.NATS.Key == "") {
 		bad("nats: certificate and key belong together")
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/headcount-hub/headcount/cloud/socket"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/cloud/twin"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/live"
 )
 
@@ -55,12 +56,13 @@ type Tier struct {
 	metrics *metrics
 	parts   []part
 
-	listener net.Listener
-	server   *http.Server
-	admin    net.Listener
-	control  *http.Server
-	secure   bool
-	running  bool // Start has come to its end
+	listener    net.Listener
+	server      *http.Server
+	admin       net.Listener
+	control     *http.Server
+	secure      bool
+	fingerprint string // of a self-signed certificate
+	running     bool   // Start has come to its end
 
 	ctx    context.Context // of all that runs; ended by Close
 	cancel context.CancelFunc
@@ -173,22 +175,25 @@ func startBus(ctx context.Context, cfg Config, db *store.DB) (*bus.Bus, error) {
 
 // openHTTP opens the API's listener; nothing is served yet.
 func (t *Tier) openHTTP() error {
-	g := &guard{hosts: t.cfg.HTTP.Hosts}
+	d := &doorkeeper{}
 	var err error
 	if t.cfg.HTTP.TokenFile != "" {
-		if g.tokens, err = loadTokens(t.cfg.HTTP.TokenFile); err != nil {
+		if d.tokens, err = loadTokens(t.cfg.HTTP.TokenFile); err != nil {
 			return fmt.Errorf("%w: http: %w", ErrConfig, err)
 		}
 	}
-	if t.listener, err = listen(t.cfg.HTTP, len(g.tokens) > 0); err != nil {
+	if t.listener, err = t.listen(d.open()); err != nil {
 		return err
 	}
-	t.secure = t.cfg.HTTP.Certificate != ""
 	router, err := t.router()
 	if err != nil {
 		return err
 	}
-	t.server = newServer(middleware(g.wrap(router), t.metrics, t.cfg.Log), t.cfg.Log)
+	g, err := t.newGateway(d)
+	if err != nil {
+		return fmt.Errorf("%w: http: %w", ErrConfig, err)
+	}
+	t.server = gateway.NewServer(g.Wrap(router), t.cfg.Log)
 	return nil
 }
 
@@ -241,12 +246,12 @@ func (t *Tier) Revoke(org, site string) error { return t.bus.Revoke(org, site) }
 // returns when all have ended, and may be called more than once.
 func (t *Tier) Close() {
 	t.closed.Do(func() {
-		grace, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		grace, cancel := context.WithTimeout(context.Background(), gateway.ShutdownTimeout)
 		defer cancel()
 		_ = t.clients.Close(grace) // those left are cut with the server
 		for _, s := range []*http.Server{t.server, t.control} {
 			if s != nil {
-				stopServer(grace, s)
+				gateway.Stop(grace, s)
 			}
 		}
 		for _, ln := range []net.Listener{t.listener, t.admin} {

@@ -129,6 +129,9 @@ func (c *cli) runCommand() *cobra.Command {
 			}
 			defer t.Close()
 			fmt.Fprintf(c.stdout, "page and API  %s\nhubs connect  %s\n", t.HTTPAddr(), t.NATSURL())
+			if f := t.Fingerprint(); f != "" {
+				fmt.Fprintf(c.stdout, "certificate   self-signed, SHA-256 %s\n", f)
+			}
 			select {
 			case <-cmd.Context().Done():
 				return nil

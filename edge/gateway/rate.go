@@ -33,6 +33,32 @@ var DefaultRates = Rates{
 	Ingest: Rate{PerSecond: 500, Burst: 2000},
 }
 
+// Limits are rates as people configure them: 0 is the default, a negative number no limit.
+type Limits struct {
+	PerSecond       float64 // requests of a client
+	Burst           int     // how many at once
+	LoginPerMinute  float64 // attempts to log in, register or reset, of an address
+	IngestPerSecond float64 // readings requests of a device
+}
+
+// Rates fills in the defaults. Unless Burst says otherwise, a burst is 5 seconds' worth.
+func (l Limits) Rates() Rates {
+	out := DefaultRates
+	if l.PerSecond != 0 {
+		out.API = Rate{l.PerSecond, max(1, int(5*l.PerSecond))}
+	}
+	if l.Burst != 0 {
+		out.API.Burst = l.Burst
+	}
+	if l.LoginPerMinute != 0 {
+		out.Login = Rate{l.LoginPerMinute / 60, max(1, int(l.LoginPerMinute))}
+	}
+	if l.IngestPerSecond != 0 {
+		out.Ingest = Rate{l.IngestPerSecond, max(1, int(4*l.IngestPerSecond))}
+	}
+	return out
+}
+
 // bucket says which bucket a request is taken from, and its rate.
 type bucket struct {
 	key  string
