@@ -16,16 +16,29 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/headcount-hub/headcount/edge"
 )
 
 // Message is one event for one receiver.
 type Message struct {
-	Key     string          // the same when it is sent again; the CloudEvents id
-	Source  string          // where it happened: the site
-	Type    string          // of the event
-	Subject string          // what it is about; may be empty
-	At      time.Time       // when it happened
-	Data    json.RawMessage // a JSON object
+	Key     string                  `json:"key"`               // the same when it is sent again; the CloudEvents id
+	Source  string                  `json:"source,omitempty"`  // where it happened: the site
+	Type    string                  `json:"type"`              // of the event
+	Subject string                  `json:"subject,omitempty"` // what it is about; may be empty
+	At      time.Time               `json:"at"`                // when it happened
+	Data    json.RawMessage         `json:"data,omitempty"`    // a JSON object
+	To      []string                `json:"to,omitempty"`      // addresses; empty = those of the channel
+	Words   `json:"words,omitzero"` // for channels that people read
+}
+
+// Words is what people read of a message. Channels for machines ignore it.
+type Words struct {
+	Title    string        `json:"title,omitempty"` // one line
+	Text     string        `json:"text,omitempty"`  // what, where, since when, what to do
+	Severity edge.Severity `json:"severity,omitempty"`
+	Link     string        `json:"link,omitempty"` // where there is more
+	Ack      string        `json:"ack,omitempty"`  // one-time address by which an alert is acknowledged
 }
 
 // Channel carries a message and returns when the receiver has it. It may be called from several

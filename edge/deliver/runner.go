@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -29,6 +30,13 @@ type Result struct {
 	Error     string // why it was given up, or the last failure before it was delivered
 }
 
+// JobChannel is a Channel that wants to know the job besides its message, such as to claim it
+// before it is sent. It is called instead of Deliver.
+type JobChannel interface {
+	Channel
+	DeliverJob(ctx context.Context, j Job) error
+}
+
 // Queue is the durable queue. Its methods are called from one goroutine.
 type Queue interface {
 	// Pending returns the jobs without result, oldest first.
@@ -48,12 +56,16 @@ type Options struct {
 	FirstRetry  time.Duration // after the first failure, then doubling: 2 s
 	LastRetry   time.Duration // 10 min
 	Timeout     time.Duration // of one attempt: 15 s
-	// A channel that has failed Breaker times in a row (5) is left alone for BreakFirst (30 s), then
+	// A channel that has failed Breaker times in a row (5) is left alone for BreakFirst (60 s), then
 	// tried with one message, and so on with doubling pauses up to BreakLast (10 min).
 	Breaker    int
 	BreakFirst time.Duration
 	BreakLast  time.Duration
-	Log        *slog.Logger
+	// Find looks up channels that New was not given; nil when there is none of that name. It is
+	// asked before each attempt, from the goroutine of Run, and must not block. A channel that
+	// differs from the one before begins with a clean record.
+	Find func(name string) Channel
+	Log  *slog.Logger
 }
 
 func (o *Options) setDefaults() {
@@ -62,7 +74,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.LastRetry, 10*time.Minute)
 	setDefault(&o.Timeout, 15*time.Second)
 	setDefault(&o.Breaker, 5)
-	setDefault(&o.BreakFirst, 30*time.Second)
+	setDefault(&o.BreakFirst, time.Minute)
 	setDefault(&o.BreakLast, 10*time.Minute)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -84,18 +96,22 @@ const retryDone = time.Second
 
 // Runner delivers what the queue holds: one message per channel at a time.
 type Runner struct {
-	queue    Queue
+	queue Queue
+	opts  Options
+
+	mu       sync.Mutex // guards channels
 	channels map[string]*channel
-	opts     Options
-	jobs     map[string]*attempts // by job id
-	ended    chan outcome
-	sends    sync.WaitGroup
+
+	jobs  map[string]*attempts // by job id
+	ended chan outcome
+	sends sync.WaitGroup
 }
 
 // channel is a channel and how it fares. mu guards what Status reads.
 type channel struct {
 	name string
 	Channel
+	given bool // to New
 
 	mu       sync.Mutex
 	busy     bool
@@ -118,8 +134,9 @@ type attempts struct {
 
 // outcome is the end of an attempt.
 type outcome struct {
-	job Job
-	err error
+	job     Job
+	channel *channel
+	err     error
 }
 
 // New makes a Runner for named channels; Run runs it.
@@ -127,7 +144,7 @@ func New(queue Queue, channels map[string]Channel, opts Options) *Runner {
 	opts.setDefaults()
 	r := &Runner{queue: queue, opts: opts, channels: map[string]*channel{}, jobs: map[string]*attempts{}, ended: make(chan outcome)}
 	for name, c := range channels {
-		r.channels[name] = &channel{name: name, Channel: c}
+		r.channels[name] = &channel{name: name, Channel: c, given: true}
 	}
 	return r
 }
@@ -139,18 +156,64 @@ type ChannelStatus struct {
 	PausedTo  time.Time `json:"paused_to,omitzero"`   // it has failed too often and is left alone
 	LastError string    `json:"last_error,omitempty"` // of the newest failure, empty after a success
 	LastOK    time.Time `json:"last_ok,omitzero"`     // newest delivery of this process
+	Breaker   Breaker   `json:"breaker"`
+}
+
+// Breaker is the state of a channel's circuit breaker.
+type Breaker string
+
+// The states of a breaker.
+const (
+	Closed   Breaker = "closed"    // messages pass
+	Open     Breaker = "open"      // it has failed too often and is left alone
+	HalfOpen Breaker = "half-open" // the pause is over: the next message decides
+)
+
+// breaker is the state at a time; the caller holds mu.
+func (c *channel) breaker(now time.Time) Breaker {
+	switch {
+	case c.pausedTo.IsZero():
+		return Closed
+	case now.Before(c.pausedTo):
+		return Open
+	}
+	return HalfOpen
 }
 
 // Status tells how the channels fare, by name. It may be called from any goroutine.
 func (r *Runner) Status() []ChannelStatus {
-	out := make([]ChannelStatus, 0, len(r.channels))
-	for _, c := range r.channels {
+	r.mu.Lock()
+	channels := slices.Collect(maps.Values(r.channels))
+	r.mu.Unlock()
+	now := time.Now()
+	out := make([]ChannelStatus, 0, len(channels))
+	for _, c := range channels {
 		c.mu.Lock()
-		out = append(out, ChannelStatus{c.name, c.failures, c.pausedTo, c.last, c.lastOK})
+		out = append(out, ChannelStatus{c.name, c.failures, c.pausedTo, c.last, c.lastOK, c.breaker(now)})
 		c.mu.Unlock()
 	}
 	slices.SortFunc(out, func(a, b ChannelStatus) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// channel returns the channel of a name; nil when there is none.
+func (r *Runner) channel(name string) *channel {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.channels[name]
+	if r.opts.Find == nil || c != nil && c.given {
+		return c
+	}
+	found := r.opts.Find(name)
+	switch {
+	case found == nil:
+		delete(r.channels, name)
+		return nil
+	case c == nil || c.Channel != found:
+		c = &channel{name: name, Channel: found}
+		r.channels[name] = c
+	}
+	return c
 }
 
 // Run delivers until ctx ends; then it cuts off the attempts under way, waits for them, and
@@ -209,8 +272,9 @@ func (r *Runner) look(ctx context.Context, now time.Time) (next time.Time) {
 			a = &attempts{}
 			r.jobs[j.ID] = a
 		}
+		c := r.channel(j.Channel)
 		if a.result == nil && !a.flying {
-			if why := r.hopeless(j, a, r.channels[j.Channel], now); why != "" {
+			if why := r.hopeless(j, a, c, now); why != "" {
 				r.giveUp(ctx, j, a, why, now)
 			}
 		}
@@ -230,7 +294,6 @@ func (r *Runner) look(ctx context.Context, now time.Time) (next time.Time) {
 		if !first {
 			continue
 		}
-		c := r.channels[j.Channel]
 		if at, ok := c.free(a.next, now); ok {
 			r.start(ctx, j, a, c)
 		} else if !at.IsZero() {
@@ -298,23 +361,26 @@ func (r *Runner) start(ctx context.Context, j Job, a *attempts, c *channel) {
 	r.sends.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 		defer cancel()
-		r.ended <- outcome{j, c.attempt(ctx, j.Message)}
+		r.ended <- outcome{j, c, c.attempt(ctx, j)}
 	})
 }
 
 // attempt sends once; a channel that panics has failed.
-func (c *channel) attempt(ctx context.Context, m Message) (err error) {
+func (c *channel) attempt(ctx context.Context, j Job) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: channel %s panicked: %v", ErrRefused, c.name, p)
 		}
 	}()
-	return c.Deliver(ctx, m)
+	if by, ok := c.Channel.(JobChannel); ok {
+		return by.DeliverJob(ctx, j)
+	}
+	return c.Deliver(ctx, j.Message)
 }
 
 // end takes the outcome of an attempt.
 func (r *Runner) end(ctx context.Context, o outcome, now time.Time) {
-	a, c := r.jobs[o.job.ID], r.channels[o.job.Channel]
+	a, c := r.jobs[o.job.ID], o.channel
 	a.flying = false
 	if ctx.Err() != nil { // cut off by us: says nothing of the channel
 		return

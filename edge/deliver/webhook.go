@@ -1,21 +1,15 @@
 package deliver
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -31,16 +25,12 @@ const (
 	HeaderKey       = "Idempotency-Key"
 )
 
-// webhookTimeout bounds one call unless the options say otherwise.
-const webhookTimeout = 10 * time.Second
-
 // Webhook is a channel that posts messages to a URL. Any 2xx means delivered. 4xx but 408, 425 and
 // 429 means refused for good; everything else may be better later.
 type Webhook struct {
-	url    string
-	host   string // what errors say instead of the URL, which may hold a secret
-	opts   WebhookOptions
-	client *http.Client
+	caller
+	url  string
+	opts WebhookOptions
 }
 
 // WebhookOptions say where to post. URL is required.
@@ -48,6 +38,7 @@ type WebhookOptions struct {
 	URL    string            // http or https
 	Secret []byte            // signs each call; empty = not signed
 	Header map[string]string // further headers, such as Authorization
+	Format Format            // of the body; empty = CloudEvents
 	// PublicOnly refuses receivers on loopback, private, link-local and other addresses that are
 	// not on the internet, after the name was resolved: for a cloud whose users give the URL.
 	PublicOnly bool
@@ -55,99 +46,52 @@ type WebhookOptions struct {
 	Timeout time.Duration
 }
 
+// Format is the form of a webhook's body.
+type Format string
+
+// The formats.
+const (
+	CloudEvents  Format = "cloudevents"  // a CloudEvents 1.0 JSON object
+	Alertmanager Format = "alertmanager" // what Prometheus Alertmanager posts, version 4
+)
+
 // NewWebhook makes a webhook channel. An error says what is wrong with the options.
 func NewWebhook(opts WebhookOptions) (*Webhook, error) {
-	u, err := url.Parse(opts.URL)
-	switch {
-	case err != nil:
-		return nil, errors.New("webhook URL cannot be read: want https://HOST/PATH")
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		return nil, fmt.Errorf("webhook URL has scheme %q and host %q: want https://HOST/PATH", u.Scheme, u.Hostname())
-	case u.User != nil:
-		return nil, errors.New("webhook URL holds a user or password: give them as an Authorization header")
+	if opts.Format != "" && opts.Format != CloudEvents && opts.Format != Alertmanager {
+		return nil, fmt.Errorf("webhook format %q: want cloudevents or alertmanager", opts.Format)
 	}
-	timeout := opts.Timeout
-	if timeout <= 0 {
-		timeout = webhookTimeout
+	c, err := newCaller("webhook", opts.URL, opts.Timeout, opts.PublicOnly)
+	if err != nil {
+		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: timeout}
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
-		MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: timeout,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
-	if opts.PublicOnly {
-		dialer.Control = publicOnly
-		transport.Proxy = nil // it would be asked to call the private address
-	}
-	return &Webhook{url: opts.URL, host: u.Host, opts: opts, client: &http.Client{
-		Transport:     transport,
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &Webhook{caller: c, url: opts.URL, opts: opts}, nil
 }
-
-// Close drops idle connections.
-func (w *Webhook) Close() { w.client.CloseIdleConnections() }
 
 // Deliver is Channel.
 func (w *Webhook) Deliver(ctx context.Context, m Message) error {
-	body, err := m.CloudEvent()
+	body, contentType, err := w.body(m)
 	if err != nil {
 		return fmt.Errorf("%w: message cannot be written: %w", ErrRefused, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("%w: webhook %s: %w", ErrRefused, w.host, err)
-	}
-	req.Header.Set("User-Agent", "headcount")
+	header := http.Header{}
 	for k, v := range w.opts.Header {
-		req.Header.Set(k, v)
+		header.Set(k, v)
 	}
-	req.Header.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
-	req.Header.Set(HeaderKey, m.Key)
+	header.Set("Content-Type", contentType)
+	header.Set(HeaderKey, m.Key)
 	if len(w.opts.Secret) > 0 {
-		req.Header.Set(HeaderSignature, Sign(w.opts.Secret, body, time.Now()))
+		header.Set(HeaderSignature, Sign(w.opts.Secret, body, time.Now()))
 	}
-	resp, err := w.client.Do(req)
-	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err // without the URL
-		}
-		return fmt.Errorf("webhook %s: %w", w.host, err)
-	}
-	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
-	return w.judge(resp)
+	return w.call(ctx, http.MethodPost, w.url, header, body)
 }
 
-// judge turns the receiver's answer into an error.
-func (w *Webhook) judge(resp *http.Response) error {
-	err := fmt.Errorf("webhook %s answers %s", w.host, resp.Status)
-	switch code := resp.StatusCode; {
-	case code >= 200 && code < 300:
-		return nil
-	case code >= 300 && code < 400:
-		return fmt.Errorf("%w: redirects are not followed, configure the new address", err)
-	case code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests:
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+func (w *Webhook) body(m Message) (body []byte, contentType string, err error) {
+	if w.opts.Format == Alertmanager {
+		body, err = m.alertmanager()
+		return body, "application/json", err
 	}
-	if wait := retryAfter(resp.Header.Get("Retry-After"), time.Now()); wait > 0 {
-		return &RetryAfter{Wait: wait, Err: err}
-	}
-	return err
-}
-
-// retryAfter reads the header's seconds or date; 0 when there is none.
-func retryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.Atoi(s); err == nil {
-		return time.Duration(min(n, 24*3600)) * time.Second
-	}
-	if at, err := http.ParseTime(s); err == nil {
-		return min(at.Sub(now), 24*time.Hour)
-	}
-	return 0
+	body, err = m.CloudEvent()
+	return body, "application/cloudevents+json; charset=utf-8", err
 }
 
 // Sign makes the value of HeaderSignature.
@@ -183,45 +127,4 @@ func mac(secret []byte, t string, body []byte) []byte {
 	h.Write([]byte(t + "."))
 	h.Write(body)
 	return h.Sum(nil)
-}
-
-// notPublic are the ranges that are not on the internet, besides those netip knows by name.
-var notPublic = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"), // carrier-grade NAT
-	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), // NAT64: leads to any IPv4 address
-	netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"), // 6to4: likewise
-}
-
-// publicOnly refuses to dial what is not on the internet. It sees the address after the name was
-// resolved, so a name that changes its mind does not help.
-func publicOnly(_, address string, _ syscall.RawConn) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("%w: address %s cannot be read", ErrRefused, address)
-	}
-	if !public(ap.Addr().Unmap()) {
-		return fmt.Errorf("%w: the address is not on the internet", ErrRefused)
-	}
-	return nil
-}
-
-func public(ip netip.Addr) bool {
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
-		return false
-	}
-	for _, p := range notPublic {
-		if p.Contains(ip) {
-			return false
-		}
-	}
-	return true
 }
