@@ -90,6 +90,18 @@ func (c *Core) configure(setup Setup) error {
 	return nil
 }
 
+// possible tells whether configure will take a setup. It changes nothing.
+func (c *Core) possible(setup Setup) error {
+	reg := *c.reg
+	reg.yield(c.setup.Site, setup.Site)
+	reg.configure(setup.Site)
+	if _, err := c.buildModel(&reg.site); err != nil {
+		return err
+	}
+	_, err := alerts.New(setup.Rules, &reg.site)
+	return err
+}
+
 // fitDedup remembers readings of the site's sensors and of devices that are listed as unknown.
 func (c *Core) fitDedup() {
 	known := make(map[string]bool, len(c.reg.site.Sensors)+len(c.reg.devices))
@@ -338,6 +350,10 @@ func (c *Core) Apply(in input) (edge.CommandResult, error) {
 		p, err := decode[Pause](in)
 		c.emit(edge.HubStatus, "hub", c.now, map[string]any{"status": "paused", "from": p.Since, "to": c.now})
 		return edge.CommandResult{}, err
+	case TypeRefused:
+		r, err := decode[RefusedSetup](in)
+		c.emit(edge.ConfigRefused, "hub", c.now, r)
+		return edge.CommandResult{}, err
 	case TypeAnew:
 		a, err := decode[Anew](in)
 		c.lose("state not restored", "hub", a.Reason, 1)
@@ -365,7 +381,11 @@ func (c *Core) applyConfig(in input) error {
 		return err
 	}
 	c.touched = true
-	c.emit(edge.ConfigApplied, "hub", c.now, map[string]any{"hash": s.Hash})
+	data := map[string]any{"hash": s.Hash}
+	if s.Revision > 0 {
+		data["revision"] = s.Revision
+	}
+	c.emit(edge.ConfigApplied, "hub", c.now, data)
 	return nil
 }
 

@@ -60,6 +60,7 @@ type request struct {
 	readings []edge.Reading
 	rejected *edge.Rejection
 	input    *input
+	setup    *Setup // of the input, which is taken only if it is possible
 	epoch    string     // reason to begin a new epoch
 	reply    chan reply // size 1: the engine does not wait for a caller that went away
 }
@@ -253,6 +254,12 @@ func (e *Engine) step(now time.Time, batch []*request, replies []reply) error {
 	for i, r := range batch {
 		if r.input == nil {
 			continue
+		}
+		if r.setup != nil {
+			if err := e.core.possible(*r.setup); err != nil {
+				replies[i].err = fmt.Errorf("%w: %w", ErrSetup, err)
+				continue
+			}
 		}
 		res, err := e.apply(*r.input)
 		if err != nil {

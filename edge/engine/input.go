@@ -24,6 +24,7 @@ const (
 	TypeLost     = "input.lost"     // Lost
 	TypePause    = "input.pause"    // Pause; taken before all others
 	TypeAnew     = "input.anew"     // Anew
+	TypeRefused  = "input.refused"  // RefusedSetup
 )
 
 // Boot is the input that every start of the process writes first.
@@ -40,6 +41,15 @@ type Setup struct {
 	Hash  string        `json:"hash"`
 	Site  edge.Site     `json:"site"`
 	Rules []alerts.Rule `json:"rules"`
+
+	Revision uint64 `json:"revision,omitempty"` // of the cloud's part of it; 0 = none
+}
+
+// RefusedSetup says that a configuration from the cloud does not run, and why.
+type RefusedSetup struct {
+	Revision uint64   `json:"revision"`
+	Reasons  []string `json:"reasons"`
+	Runs     uint64   `json:"runs"` // the revision that runs instead; 0 = the hub's own file alone
 }
 
 // DriverStatus is a change in a driver's connection.

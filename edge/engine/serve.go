@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -73,6 +74,29 @@ func (e *Engine) DriverChanged(ctx context.Context, d DriverStatus) error {
 // DeclareLost counts records that will never be in the cloud.
 func (e *Engine) DeclareLost(ctx context.Context, l Lost) error {
 	return e.tell(ctx, TypeLost, string(l.Lane), l)
+}
+
+// ErrSetup is wrapped by what Configure says of a setup that cannot be.
+var ErrSetup = errors.New("this configuration cannot run")
+
+// Configure runs the site under another setup and returns after the sync. What spaces and
+// sensors of the same ids knew is kept. When the error wraps ErrSetup nothing has changed.
+func (e *Engine) Configure(ctx context.Context, s Setup) error {
+	in, err := setupInput(s)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSetup, err)
+	}
+	return e.ask(ctx, &request{input: &in, setup: &s}).err
+}
+
+// Refused records that a configuration from the cloud does not run.
+func (e *Engine) Refused(ctx context.Context, r RefusedSetup) error {
+	const most = 20
+	r.Reasons = slices.Clone(r.Reasons[:min(len(r.Reasons), most)])
+	for i := range r.Reasons {
+		r.Reasons[i] = clip(r.Reasons[i], maxDetail)
+	}
+	return e.tell(ctx, TypeRefused, "hub", r)
 }
 
 // NewEpoch begins a new epoch of the journal, because the cloud refuses the present one's
