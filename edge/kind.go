@@ -3,6 +3,9 @@ package edge
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // KindInfo says what values of a kind are like where nothing else is said.
@@ -20,6 +23,8 @@ const (
 	Truth                   // true or false; 1 and 0 stand for them
 	Whole                   // a whole number from 0 to 2^53
 	RealNumber              // any finite number
+	Word                    // one of the kind's own words
+	Label                   // a text; a number stands for its digits
 )
 
 var kinds = map[Kind]KindInfo{
@@ -49,10 +54,26 @@ var kinds = map[Kind]KindInfo{
 	Tamper:        {State, AnyShape},
 	TeachIn:       {PassageEvent, AnyShape},
 	StatusBits:    {Absolute, RealNumber},
-	Access:        {PassageEvent, AnyShape},
+	Access:        {PassageEvent, Word},
+	Direction:     {PassageEvent, Word},
+	Method:        {PassageEvent, Word},
+	AccessReason:  {PassageEvent, Label},
+	BadgeID:       {PassageEvent, Label},
+	DoorAlarm:     {AlarmSemantics, Word},
 	LinkQuality:   {Absolute, RealNumber},
 	SignalDBm:     {Absolute, RealNumber},
 }
+
+// words are those that kinds of the shape Word take.
+var words = map[Kind][]string{
+	Access:    {Granted, Denied},
+	Direction: {In, Out, "none"},
+	Method:    {"card", "pin", "mobile", "remote"},
+	DoorAlarm: {Forced, HeldOpen},
+}
+
+// Words lists the words that values of kind k may have; none unless its shape is Word.
+func (k Kind) Words() []string { return slices.Clone(words[k]) }
 
 // Info tells what values of kind k are like; false for a kind that does not exist.
 func (k Kind) Info() (KindInfo, bool) {
@@ -86,6 +107,17 @@ func (s Shape) Fit(v Value) (Value, error) {
 	case RealNumber:
 		if v.Type != Number || math.IsNaN(v.Num) || math.IsInf(v.Num, 0) {
 			return v, fmt.Errorf("%s: want a number", v.Kind)
+		}
+	case Word: // what is wrong is not shown: it may be a badge in the wrong place
+		if v.Type != Text || !slices.Contains(words[v.Kind], v.Text) {
+			return v, fmt.Errorf("%s: want %s", v.Kind, strings.Join(words[v.Kind], " or "))
+		}
+	case Label:
+		if v.Type == Number && !math.IsNaN(v.Num) && !math.IsInf(v.Num, 0) {
+			v = TextValue(v.Kind, v.Semantics, strconv.FormatFloat(v.Num, 'f', -1, 64))
+		}
+		if v.Type != Text {
+			return v, fmt.Errorf("%s: want a text", v.Kind)
 		}
 	}
 	return v, nil

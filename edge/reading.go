@@ -334,7 +334,7 @@ type Rejection struct {
 	Device string    `json:"device,omitempty"` // address, topic or path; empty when not even that is known
 	Cause  string    `json:"cause"`            // short and constant: "malformed", "too large", "unknown format"
 	Detail string    `json:"detail,omitempty"` // for people: what is wrong in this one, at most 200 bytes
-	Hash   string    `json:"hash,omitempty"`   // first 16 hex digits of the SHA-256 of the bytes
+	Hash   string    `json:"hash,omitempty"`   // first 16 hex digits of the SHA-256 of the bytes; a hub keeps a keyed hash of it
 	Count  int       `json:"count,omitempty"`  // how many; 0 counts as 1
 	At     time.Time `json:"at"`
 }

@@ -43,6 +43,9 @@ type Space struct {
 type Door struct {
 	ID      string    `json:"id"`
 	Between [2]string `json:"between"`
+
+	HeldOpenAfter time.Duration `json:"held_open_after,omitempty"` // open for longer is an alarm, nanoseconds; 0 = not watched
+	GrantWithin   time.Duration `json:"grant_within,omitempty"`    // opened without an access granted within this before is an alarm; 0 = not watched
 }
 
 // Class gives the estimator its defaults for a sensor (error rates, hold, trust horizon).
@@ -61,23 +64,27 @@ const (
 	CO2            Class = "co2"
 	Contact        Class = "contact"
 	WiFi           Class = "wifi"
-	Badge          Class = "badge"
+	Badge          Class = "badge"  // a badge reader or door controller; one passage for one access granted
+	Camera         Class = "camera" // a camera or vision box that says how many people it sees
 	Environment    Class = "environment"
 )
 
 // Sensor is a place-bound point with an id of its own. The device that serves it may be
 // swapped; the sensor keeps its history. Exactly one of Space and Door is set.
 type Sensor struct {
-	ID       string             `json:"id"`
-	Name     string             `json:"name,omitempty"`
-	Device   string             `json:"device,omitempty"`  // address as the driver gives it; the sensor's id when empty
-	Profile  string             `json:"profile,omitempty"` // named sensor model
-	Class    Class              `json:"class,omitempty"`
-	Space    string             `json:"space,omitempty"`
-	Door     string             `json:"door,omitempty"`
-	Reversed bool               `json:"reversed,omitempty"` // the device's "in" is the door's "out"
-	Horizon  time.Duration      `json:"horizon,omitempty"`  // longest normal silence, nanoseconds; 0 = the class's default
-	Params   map[string]float64 `json:"params,omitempty"`   // estimator parameters that differ from the class's defaults
+	ID       string `json:"id"`
+	Name     string `json:"name,omitempty"`
+	Device   string `json:"device,omitempty"`  // address as the driver gives it; the sensor's id when empty
+	Profile  string `json:"profile,omitempty"` // named sensor model
+	Class    Class  `json:"class,omitempty"`
+	Space    string `json:"space,omitempty"`
+	Door     string `json:"door,omitempty"`
+	Reversed bool   `json:"reversed,omitempty"` // the device's "in" is the door's "out"
+
+	Direction string `json:"direction,omitempty"` // of a badge reader's passages that say none: "in" or "out"
+
+	Horizon time.Duration      `json:"horizon,omitempty"` // longest normal silence, nanoseconds; 0 = the class's default
+	Params  map[string]float64 `json:"params,omitempty"`  // estimator parameters that differ from the class's defaults
 }
 
 // Address returns the device address that readings for this sensor carry.

@@ -17,6 +17,7 @@ type Snapshot struct {
 	Alerts  []Alert        `json:"alerts"` // pending, firing and acknowledged ones, and those cleared last
 	Sensors []SensorStatus `json:"sensors"`
 	Devices []Device       `json:"devices"`
+	Doors   []DoorStatus   `json:"doors,omitempty"` // those that were ever heard of
 	Loss    []LossEntry    `json:"loss"`
 	Counts  Counts         `json:"counts"`
 }

@@ -13,6 +13,7 @@ import (
 type Source interface {
 	Occupancy(space string) (edge.Occupancy, bool)
 	Sensor(id string) (edge.SensorStatus, bool)
+	Door(id string) (edge.DoorStatus, bool)
 	Hub() Hub
 }
 
@@ -87,6 +88,21 @@ type sensorFacts struct {
 	since int64
 }
 
+type doorFacts struct {
+	ID       string  `expr:"id" doc:"the door's id"`
+	State    string  `expr:"state" doc:"unknown, open or closed"`
+	Open     bool    `expr:"open" nullable:"HasOpen" doc:"whether it is open; unknown without a contact"`
+	Forced   bool    `expr:"forced" doc:"whether it was opened by force and not closed since"`
+	HeldOpen bool    `expr:"held_open" doc:"whether it is open for too long"`
+	Denied   float64 `expr:"denied_count" doc:"accesses denied in the last 10 minutes"`
+	OpenFor  float64 `expr:"open_for" nullable:"HasSince" growing:"true" doc:"seconds since it was opened; unknown unless it is open"`
+
+	HasOpen  bool `expr:"__open"`
+	HasSince bool `expr:"__open_for"`
+
+	since int64
+}
+
 type hubFacts struct {
 	Synced      bool    `expr:"synced" doc:"whether the cloud has applied all it was due"`
 	Connected   bool    `expr:"connected" doc:"whether the link to the cloud is up"`
@@ -106,9 +122,10 @@ type variable struct {
 	growing  bool
 }
 
-// kindOf maps a rule's for_each to "space", "sensor" or "hub", whose facts it is about.
+// kindOf maps a rule's for_each to "space", "door", "sensor" or "hub", whose facts it is about.
 func kindOf(forEach string) string {
-	if forEach == "sensor" || forEach == "hub" {
+	switch forEach {
+	case "door", "sensor", "hub":
 		return forEach
 	}
 	return "space"
@@ -117,6 +134,8 @@ func kindOf(forEach string) string {
 // zeroFacts returns the structure that the expressions of a kind are checked against.
 func zeroFacts(kind string) any {
 	switch kind {
+	case "door":
+		return &doorFacts{}
 	case "sensor":
 		return &sensorFacts{}
 	case "hub":
@@ -202,6 +221,15 @@ func (f *sensorFacts) fill(s edge.SensorStatus, timed bool) {
 	}
 }
 
+func (f *doorFacts) fill(d edge.DoorStatus, timed bool) {
+	f.State = or(d.State, edge.DoorUnknown)
+	f.HasOpen, f.Open = f.State != edge.DoorUnknown, f.State == edge.DoorOpen
+	f.Forced, f.HeldOpen, f.Denied = d.Forced, d.HeldOpen, float64(d.Denied)
+	if f.HasSince = timed && f.Open; f.HasSince {
+		f.since = d.Since.UnixMilli()
+	}
+}
+
 func (f *hubFacts) fill(h Hub, timed bool) {
 	f.Synced, f.Connected, f.Configured = h.UnsyncedSince.IsZero(), h.Connected, h.UplinkConfigured
 	f.Backlog, f.Clock = float64(h.Backlog), h.Clock
@@ -224,6 +252,12 @@ func (f *spaceFacts) grow(now time.Time) {
 func (f *sensorFacts) grow(now time.Time) {
 	if f.HasSeen {
 		f.SilentFor = elapsed(f.since, now)
+	}
+}
+
+func (f *doorFacts) grow(now time.Time) {
+	if f.HasSince {
+		f.OpenFor = elapsed(f.since, now)
 	}
 }
 

@@ -53,7 +53,7 @@ type rule struct {
 	growing   bool // names one in a condition
 }
 
-type subjectKey struct{ kind, id string } // kind is "space", "sensor" or "hub"
+type subjectKey struct{ kind, id string } // kind is "space", "door", "sensor" or "hub"
 
 // subject is one thing that rules can be about.
 type subject struct {
@@ -166,6 +166,9 @@ func (m *Machine) addSubjects(site *edge.Site) error {
 	for _, se := range site.Sensors {
 		m.add("sensor", "sensor", se.ID, func(timed, _ bool) facts { return newSensor(se, timed) })
 	}
+	for _, d := range site.Doors {
+		m.add("door", "door", d.ID, func(timed, _ bool) facts { return newDoor(d.ID, timed) })
+	}
 	m.add("hub", "hub", HubSubject, func(timed, _ bool) facts { return newHub(timed) })
 	if slices.ContainsFunc(m.rules, func(r *rule) bool { return r.usesHours }) {
 		for _, text := range sortedKeys(hours) {
@@ -208,6 +211,9 @@ func (m *Machine) TouchSpace(id string) { m.touchKey(subjectKey{"space", id}) }
 
 // TouchSensor says that the facts of a sensor may have changed.
 func (m *Machine) TouchSensor(id string) { m.touchKey(subjectKey{"sensor", id}) }
+
+// TouchDoor says that the facts of a door may have changed.
+func (m *Machine) TouchDoor(id string) { m.touchKey(subjectKey{"door", id}) }
 
 // TouchHub says that the facts of the hub may have changed.
 func (m *Machine) TouchHub() { m.touchKey(subjectKey{"hub", HubSubject}) }

@@ -151,6 +151,23 @@ func (f *sensorFacts) summary() string {
 	return s
 }
 
+func (f *doorFacts) summary() string {
+	var what []string
+	if f.Forced {
+		what = append(what, "forced open")
+	}
+	if f.HeldOpen {
+		what = append(what, "held open")
+	}
+	if f.Denied > 0 {
+		what = append(what, decimal(f.Denied)+" denied in 10m")
+	}
+	if len(what) == 0 {
+		what = []string{f.State}
+	}
+	return f.ID + ": " + strings.Join(what, ", ")
+}
+
 func (f *hubFacts) summary() string {
 	switch {
 	case !f.Configured:
@@ -178,6 +195,8 @@ func (f *spaceFacts) signature() string {
 }
 
 func (f *sensorFacts) signature() string { return f.Status + "|" + f.Reason }
+
+func (f *doorFacts) signature() string { return f.State + "|" + f.summary() }
 
 func (f *hubFacts) signature() string {
 	return fmt.Sprint(f.Synced, f.Connected, f.Configured, f.Clock)

@@ -26,7 +26,7 @@ type Rule struct {
 // ForEach lists what a rule can be about. "space" is every space of whatever kind, "hub" the
 // hub itself, once.
 func ForEach() []string {
-	return []string{"building", "floor", "room", "zone", "space", "sensor", "hub"}
+	return []string{"building", "floor", "room", "zone", "space", "door", "sensor", "hub"}
 }
 
 // The names of the rules that exist without being configured.
@@ -34,6 +34,10 @@ const (
 	OverCapacity = "over-capacity"
 	SensorSilent = "sensor-silent"
 	HubNotSynced = "hub-not-synced"
+
+	DoorForced    = "door-forced"
+	DoorHeldOpen  = "door-held-open"
+	CameraOffline = "camera-offline"
 )
 
 // Builtin returns the rules that exist without being configured. Over capacity asks the lower
@@ -47,12 +51,15 @@ func Builtin() []Rule {
 		},
 		{
 			Name: SensorSilent, ForEach: "sensor", Severity: edge.Warning, For: time.Minute,
-			When: `silent`,
+			When: `silent and class != "camera"`,
 		},
 		{
 			Name: HubNotSynced, ForEach: "hub", Severity: edge.Warning, For: 5 * time.Minute,
 			When: `uplink_configured and not synced`,
 		},
+		{Name: DoorForced, ForEach: "door", Severity: edge.Critical, When: `forced`},
+		{Name: DoorHeldOpen, ForEach: "door", Severity: edge.Warning, When: `held_open`},
+		{Name: CameraOffline, ForEach: "sensor", Severity: edge.Warning, When: `silent and class == "camera"`},
 	}
 }
 

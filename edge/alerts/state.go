@@ -141,7 +141,7 @@ func (m *Machine) watch(rule string, k subjectKey) *watch {
 // forgotten if it never fired.
 func (m *Machine) restoreAlert(a savedAlert) {
 	family := a.SubjectKind
-	if family != "sensor" && family != "hub" {
+	if family != "door" && family != "sensor" && family != "hub" {
 		family = "space"
 	}
 	w := m.watch(a.Rule, subjectKey{family, a.Subject})

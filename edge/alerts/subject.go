@@ -99,6 +99,36 @@ func (s *sensorSubject) env(t time.Time) any {
 func (s *sensorSubject) summary() string   { return s.scratch.summary() }
 func (s *sensorSubject) signature() string { return s.scratch.signature() }
 
+type doorSubject struct {
+	id             string
+	cache, scratch doorFacts
+	timed          bool
+}
+
+func newDoor(id string, timed bool) *doorSubject {
+	s := &doorSubject{id: id, timed: timed, cache: doorFacts{ID: id}}
+	s.cache.fill(edge.DoorStatus{}, false)
+	return s
+}
+
+func (s *doorSubject) refresh(src Source, _ time.Time) bool {
+	d, _ := src.Door(s.id)
+	f := doorFacts{ID: s.id}
+	f.fill(d, s.timed)
+	changed := f != s.cache
+	s.cache = f
+	return changed
+}
+
+func (s *doorSubject) env(t time.Time) any {
+	s.scratch = s.cache
+	s.scratch.grow(t)
+	return &s.scratch
+}
+
+func (s *doorSubject) summary() string   { return s.scratch.summary() }
+func (s *doorSubject) signature() string { return s.scratch.signature() }
+
 type hubSubject struct {
 	cache, scratch hubFacts
 	timed          bool

@@ -16,7 +16,7 @@ var t0 = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 func after(d time.Duration) time.Time { return t0.Add(d) }
 
 func siteOf(spaces ...edge.Space) *edge.Site {
-	return &edge.Site{ID: "s", Spaces: spaces, Sensors: []edge.Sensor{
+	return &edge.Site{ID: "s", Spaces: spaces, Doors: []edge.Door{{ID: "d", Between: [2]string{edge.Outside, "room-1"}}}, Sensors: []edge.Sensor{
 		{ID: "pir-1", Class: edge.PIR, Space: "room-1"}, {ID: "door-1", Class: edge.LineToF, Door: "d"},
 	}}
 }
@@ -31,15 +31,17 @@ var (
 type world struct {
 	spaces  map[string]edge.Occupancy
 	sensors map[string]edge.SensorStatus
+	doors   map[string]edge.DoorStatus
 	hub     Hub
 }
 
 func newWorld() *world {
-	return &world{spaces: map[string]edge.Occupancy{}, sensors: map[string]edge.SensorStatus{}}
+	return &world{spaces: map[string]edge.Occupancy{}, sensors: map[string]edge.SensorStatus{}, doors: map[string]edge.DoorStatus{}}
 }
 
 func (w *world) Occupancy(id string) (edge.Occupancy, bool) { o, ok := w.spaces[id]; return o, ok }
 func (w *world) Sensor(id string) (edge.SensorStatus, bool) { s, ok := w.sensors[id]; return s, ok }
+func (w *world) Door(id string) (edge.DoorStatus, bool)     { d, ok := w.doors[id]; return d, ok }
 func (w *world) Hub() Hub                                   { return w.hub }
 
 // people is an occupancy with the interval [low, high].

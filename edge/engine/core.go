@@ -8,6 +8,7 @@ import (
 
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/alerts"
+	"github.com/headcount-hub/headcount/edge/doors"
 	"github.com/headcount-hub/headcount/edge/occupancy"
 )
 
@@ -21,6 +22,7 @@ type Core struct {
 	setup   Setup
 	model   *occupancy.Model
 	rules   *alerts.Machine
+	doors   *doors.Machine
 	reg     *registry
 	dedup   *dedup
 	ledger  ledger
@@ -71,6 +73,10 @@ func (c *Core) configure(setup Setup) error {
 	if err != nil {
 		return err
 	}
+	atDoors := doors.New(&reg.site)
+	if c.doors != nil {
+		atDoors.Restore(c.doors.State())
+	}
 	samples := c.carrySamples(&reg.site)
 	if c.rules != nil {
 		for _, e := range c.rules.Evaluate(c.now, c.facts) { // its state is whole only after that
@@ -84,7 +90,7 @@ func (c *Core) configure(setup Setup) error {
 			return fmt.Errorf("carry alerts over: %w", err)
 		}
 	}
-	*c.reg, c.model, c.rules, c.setup, c.samples = reg, model, rules, setup, samples
+	*c.reg, c.model, c.rules, c.doors, c.setup, c.samples = reg, model, rules, atDoors, setup, samples
 	c.reg.adopt()
 	c.fitDedup()
 	return nil
@@ -153,7 +159,7 @@ func (c *Core) Setup() Setup { return c.setup }
 // Next is when the core next has something to do by itself.
 func (c *Core) Next() time.Time {
 	next := c.now.Truncate(grid).Add(grid)
-	for _, t := range []time.Time{c.model.Next(), c.rules.Next()} {
+	for _, t := range []time.Time{c.model.Next(), c.rules.Next(), c.doors.Next()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
@@ -191,6 +197,7 @@ func (c *Core) Skip(to time.Time) {
 	for _, o := range c.model.Skip(to) {
 		c.published(o)
 	}
+	c.doors.Skip()
 	for _, e := range c.rules.Evaluate(c.now, c.facts) {
 		c.follow(e)
 	}
@@ -208,11 +215,13 @@ func (c *Core) End() []edge.Event {
 	return out
 }
 
-// settle collects what changed by c.now: occupancies, then sensors' trust, then the rules.
+// settle collects what changed by c.now: occupancies, doors, then sensors' trust, then the rules.
 func (c *Core) settle(onGrid bool) {
 	for _, o := range c.model.Advance(c.now) {
 		c.published(o)
 	}
+	c.out = append(c.out, c.doors.Advance(c.now)...)
+	c.watchDoors()
 	if onGrid {
 		c.watchSensors()
 		for _, e := range c.ledger.untold() {
@@ -290,6 +299,7 @@ func (c *Core) Take(r *edge.Reading) edge.Outcome {
 	if !c.dedup.take(who, r) {
 		return edge.Outcome{Status: edge.Duplicate}
 	}
+	sights := c.sights(r)
 	if first := c.reg.note(r); first {
 		c.emit(edge.DeviceStatusEvent, r.Device, c.now, map[string]any{"device": r.Device, "state": edge.DevicePending})
 	}
@@ -302,6 +312,8 @@ func (c *Core) Take(r *edge.Reading) edge.Outcome {
 	for _, f := range c.model.Faults() {
 		c.emit(edge.SensorStatusEvent, f.Sensor, f.At, map[string]any{"sensor": f.Sensor, "status": "fault", "cause": f.Cause, "reason": f.Detail})
 	}
+	c.out = append(c.out, c.doors.Observe(r, c.now)...)
+	c.atCamera(r.Device, sights)
 	c.touched = true
 	return edge.Outcome{Status: edge.Accepted}
 }

@@ -23,6 +23,10 @@ type Options struct {
 	Now     func() time.Time // the trusted clock; never runs backwards
 	Budget  *Budget          // nil = none
 	Log     *slog.Logger
+
+	// Hide makes a pseudonym of a badge, before anything is stored of it: always the same of the
+	// same one. Without it badges are left out. It may be called from any goroutine.
+	Hide func(badge string) string
 }
 
 // Engine is the one goroutine that owns a core and writes the journal. All its methods but Run
@@ -60,7 +64,7 @@ type request struct {
 	readings []edge.Reading
 	rejected *edge.Rejection
 	input    *input
-	setup    *Setup // of the input, which is taken only if it is possible
+	setup    *Setup     // of the input, which is taken only if it is possible
 	epoch    string     // reason to begin a new epoch
 	reply    chan reply // size 1: the engine does not wait for a caller that went away
 }
@@ -105,7 +109,7 @@ func Open(o Options) (*Engine, error) {
 func (e *Engine) greet() error {
 	opened := e.j.Opened()
 	e.declare(opened.Lost, opened.Reason)
-	if e.core.Setup().Hash != e.opts.Setup.Hash {
+	if !same(e.core.Setup(), e.opts.Setup) {
 		in, err := setupInput(e.opts.Setup)
 		if err != nil {
 			return err

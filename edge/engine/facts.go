@@ -12,11 +12,12 @@ import (
 type facts struct {
 	spaces  map[string]edge.Occupancy
 	sensors map[string]edge.SensorStatus
+	doors   map[string]edge.DoorStatus
 	link    *Link
 }
 
 func newFacts(link *Link) *facts {
-	return &facts{spaces: map[string]edge.Occupancy{}, sensors: map[string]edge.SensorStatus{}, link: link}
+	return &facts{spaces: map[string]edge.Occupancy{}, sensors: map[string]edge.SensorStatus{}, doors: map[string]edge.DoorStatus{}, link: link}
 }
 
 // Occupancy is alerts.Source.
@@ -29,6 +30,12 @@ func (f *facts) Occupancy(space string) (edge.Occupancy, bool) {
 func (f *facts) Sensor(id string) (edge.SensorStatus, bool) {
 	s, ok := f.sensors[id]
 	return s, ok
+}
+
+// Door is alerts.Source.
+func (f *facts) Door(id string) (edge.DoorStatus, bool) {
+	d, ok := f.doors[id]
+	return d, ok
 }
 
 // Hub is alerts.Source.
@@ -50,20 +57,36 @@ type sample struct {
 // watchSensors samples every sensor, tells the rules what changed and writes a status event for
 // each whose trust has changed.
 func (c *Core) watchSensors() {
-	for i, s := range c.reg.site.Sensors {
-		h, trust := &c.reg.heard[i], c.model.SensorTrust(i)
-		was, now := c.samples[i], sample{trust.Status, trust.Reason, h.last, h.readings}
-		if was == now {
-			continue
-		}
-		c.samples[i] = now
-		c.facts.sensors[s.ID] = now.status(s)
-		c.rules.TouchSensor(s.ID)
-		if was.Status != now.Status {
-			c.emit(edge.SensorStatusEvent, s.ID, c.now, map[string]any{
-				"sensor": s.ID, "from": was.Status, "status": now.Status, "reason": now.Reason,
-			})
-		}
+	for i := range c.reg.site.Sensors {
+		c.watchSensor(i)
+	}
+}
+
+func (c *Core) watchSensor(i int) {
+	s, h, trust := &c.reg.site.Sensors[i], &c.reg.heard[i], c.model.SensorTrust(i)
+	was, now := c.samples[i], sample{trust.Status, trust.Reason, h.last, h.readings}
+	if was == now {
+		return
+	}
+	c.samples[i] = now
+	c.facts.sensors[s.ID] = now.status(*s)
+	c.rules.TouchSensor(s.ID)
+	if was.Status == now.Status {
+		return
+	}
+	c.emit(edge.SensorStatusEvent, s.ID, c.now, map[string]any{
+		"sensor": s.ID, "from": was.Status, "status": now.Status, "reason": now.Reason,
+	})
+	if s.Class == edge.Camera {
+		c.cameraChanged(s, was, now)
+	}
+}
+
+// watchDoors tells the rules which doors have changed.
+func (c *Core) watchDoors() {
+	for _, d := range c.doors.Touched() {
+		c.facts.doors[d.Door] = d
+		c.rules.TouchDoor(d.Door)
 	}
 }
 

@@ -72,7 +72,7 @@ func TestAStoreOfAnotherVersionIsNoCrashLoop(t *testing.T) {
 	}{
 		"checkpoint of another version": {draft(engine.TypeAction, `{"job":"none"}`), replaced(`{"version":`, `{"version":9`), true}, // all inputs are kept
 		"checkpoint that is no object":  {draft(engine.TypeAction, `{"job":"none"}`), func([]byte) []byte { return []byte(`[]`) }, true},
-		"rules that do not compile":     {draft(engine.TypeAction, `{"job":"none"}`), replaced(`"when":"silent"`, `"when":"lsient"`), true},
+		"rules that do not compile":     {draft(engine.TypeAction, `{"job":"none"}`), replaced(`"when":"silent and`, `"when":"lsient and`), true},
 		"an input of another version":   {draft("input.future", `{"a":1}`), nil, true},
 		"an input of another form":      {draft(engine.TypeLink, `[1]`), nil, true},
 		"a configuration it refuses":    {draft(engine.TypeConfig, string(bad)), nil, true},

@@ -20,7 +20,9 @@ func (e *Engine) Put(ctx context.Context, rs ...edge.Reading) ([]edge.Outcome, e
 	var out []edge.Outcome
 	for len(rs) > 0 { // a very large batch takes several commits, in order
 		n := min(len(rs), maxGather)
-		rep := e.ask(ctx, &request{readings: slices.Clone(rs[:n])})
+		own := slices.Clone(rs[:n])
+		e.hide(own)
+		rep := e.ask(ctx, &request{readings: own})
 		if rep.err != nil {
 			return nil, rep.err
 		}
@@ -32,7 +34,7 @@ func (e *Engine) Put(ctx context.Context, rs ...edge.Reading) ([]edge.Outcome, e
 // Reject counts what a driver could not understand, and returns after the sync.
 func (e *Engine) Reject(ctx context.Context, r edge.Rejection) error {
 	r.Driver, r.Device, r.Cause = clip(r.Driver, maxName), clip(r.Device, maxName), clip(r.Cause, maxName)
-	r.Detail, r.Hash = clip(r.Detail, maxDetail), clip(r.Hash, maxName)
+	r.Detail, r.Hash = clip(r.Detail, maxDetail), e.hideHash(clip(r.Hash, maxName))
 	r.Count, r.At = max(1, r.Count), edge.Millis(r.At)
 	if y := r.At.Year(); y < 1970 || y > 9999 { // JSON has no such year
 		r.At = time.Time{}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/alerts"
+	"github.com/headcount-hub/headcount/edge/doors"
 	"github.com/headcount-hub/headcount/edge/occupancy"
 )
 
@@ -37,6 +38,7 @@ type checkpoint struct {
 	Counts   edge.Counts       `json:"counts"`
 	Samples  []sample          `json:"samples,omitempty"`
 	Spaces   []edge.Occupancy  `json:"spaces,omitempty"` // as last published
+	Doors    doors.State       `json:"doors,omitempty"`
 }
 
 type heardState struct {
@@ -61,6 +63,7 @@ func (c *Core) Marshal() ([]byte, error) {
 		Version: stateVersion, Now: c.now, Setup: c.setup, Model: model, Rules: rules,
 		Approved: c.reg.approved, Devices: c.unknownDevices(), Rings: c.dedup.entries(), Loss: c.ledger.entries(),
 		Jobs: c.jobs, Link: c.link, Drivers: c.drivers, Cleared: c.cleared, Done: c.done, Counts: c.counts, Samples: c.samples,
+		Doors: c.doors.State(),
 	}
 	for _, sp := range c.reg.site.Spaces {
 		if o, ok := c.facts.spaces[sp.ID]; ok {
@@ -113,6 +116,11 @@ func RestoreCore(state []byte) (*Core, error) {
 	var err error
 	if c.model, err = occupancy.Restore(&c.reg.site, s.Model); err != nil {
 		return nil, fmt.Errorf("checkpoint: occupancy: %w", err)
+	}
+	c.doors = doors.New(&c.reg.site)
+	c.doors.Restore(s.Doors)
+	for _, d := range c.doors.Statuses() {
+		c.facts.doors[d.Door] = d
 	}
 	if len(c.samples) != len(c.reg.site.Sensors) {
 		return nil, fmt.Errorf("checkpoint: %d sensors, %d samples of them", len(c.reg.site.Sensors), len(c.samples))

@@ -11,7 +11,7 @@ func (c *Core) Snapshot() *edge.Snapshot {
 	site := c.reg.site
 	s := &edge.Snapshot{
 		At: c.now, Site: &site, Spaces: c.model.Occupancies(), Devices: c.reg.list(),
-		Loss: c.ledger.entries(), Counts: c.counts,
+		Loss: c.ledger.entries(), Counts: c.counts, Doors: c.doors.Statuses(),
 	}
 	s.Alerts = append(c.rules.Open(), c.cleared...)
 	s.Sensors = make([]edge.SensorStatus, len(site.Sensors))

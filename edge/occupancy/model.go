@@ -68,6 +68,7 @@ type sensor struct {
 	seen    int64 // engine time when it was heard last
 	newest  int64 // newest event time
 	offline bool
+	covered bool // a badge reader whose door has a line counter, which counts better
 	counter counter
 	kernels *[8]kernel // made last; nothing that must be kept; nil before the first passage
 	motion  motion
@@ -111,6 +112,7 @@ func (m *Model) addSensors(site *edge.Site) error {
 		}
 		s := sensor{Sensor: c, params: p, det: detections(&p), levels: levels(&p), in: -1, out: -1, seen: never, newest: never}
 		s.counter.at, s.counter.seq = never, -1
+		s.covered = c.Class == edge.Badge && hasCounter(site, c.Door)
 		if c.Door != "" {
 			d, ok := site.Door(c.Door)
 			if !ok {
@@ -129,6 +131,13 @@ func (m *Model) addSensors(site *edge.Site) error {
 	return nil
 }
 
+// hasCounter tells whether a door has a line counter that is no badge reader.
+func hasCounter(site *edge.Site, door string) bool {
+	return slices.ContainsFunc(site.Sensors, func(s edge.Sensor) bool {
+		return door != "" && s.Door == door && isLine(s.Class) && s.Class != edge.Badge
+	})
+}
+
 // spaceIndex finds a space; -1 for the outside and for what does not exist.
 func (m *Model) spaceIndex(id string) int {
 	return slices.IndexFunc(m.spaces, func(s space) bool { return s.ID == id })
@@ -143,7 +152,7 @@ func (m *Model) arrange() {
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(m.sensors[a].ID, m.sensors[b].ID) })
 	for _, i := range order {
 		s := &m.sensors[i]
-		if !evidence(s.Class) {
+		if !evidence(s.Class) || s.covered {
 			continue
 		}
 		for _, at := range [2]int{s.in, s.out} {

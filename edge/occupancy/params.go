@@ -42,6 +42,10 @@ var generic = params{
 // happens: one that is quiet over a long weekend is not broken.
 const eventHorizon = 96 * time.Hour
 
+// cameraHorizon is the default longest normal silence of cameras: one that says nothing for so long
+// is offline, as they report often or send a heartbeat.
+const cameraHorizon = 5 * time.Minute
+
 func line(missIn, missOut, falseRate float64) params {
 	p := generic
 	p.missIn, p.missOut, p.falseRate, p.horizon = missIn, missOut, falseRate, eventHorizon
@@ -77,6 +81,8 @@ func defaults(c edge.Class) params {
 		return state(.97, .01, 24*time.Hour)
 	case edge.ZoneCount:
 		return state(.97, .01, 6*time.Hour)
+	case edge.Camera:
+		return state(.97, .01, cameraHorizon)
 	}
 	return generic
 }

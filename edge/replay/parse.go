@@ -201,6 +201,8 @@ var kinds = map[edge.Kind]edge.Semantics{
 	edge.LightLevel: edge.Absolute, edge.Daylight: edge.State, edge.DistanceMM: edge.Absolute,
 	edge.PressureHPa: edge.Absolute, edge.BatteryV: edge.Absolute, edge.Health: edge.State,
 	edge.Tamper: edge.State, edge.DeviceCount: edge.Absolute, edge.Access: edge.PassageEvent,
+	edge.Direction: edge.PassageEvent, edge.Method: edge.PassageEvent, edge.AccessReason: edge.PassageEvent,
+	edge.BadgeID: edge.PassageEvent, edge.DoorAlarm: edge.AlarmSemantics,
 	edge.StatusBits: edge.Absolute, edge.LinkQuality: edge.Absolute, edge.SignalDBm: edge.Absolute,
 }
 
@@ -243,7 +245,8 @@ func typeOf(k edge.Kind) edge.Type {
 	switch k {
 	case edge.Presence:
 		return edge.Bool
-	case edge.ContactKind, edge.Daylight, edge.Health, edge.Tamper, edge.Access:
+	case edge.ContactKind, edge.Daylight, edge.Health, edge.Tamper, edge.Access,
+		edge.Direction, edge.Method, edge.AccessReason, edge.BadgeID, edge.DoorAlarm:
 		return edge.Text
 	}
 	return edge.Number
