@@ -68,7 +68,7 @@ func (t *Tier) openTwin(context.Context) (part, error) {
 // openSocket serves the live streams; what a client gets of them is by its roles.
 func (t *Tier) openSocket(context.Context) (part, error) {
 	options := func(change func(*http.Request, *live.Filter)) live.Options {
-		return live.Options{Clients: t.clients, Log: t.cfg.Log, Origins: t.cfg.HTTP.originHosts(), Filter: func(r *http.Request) (live.Filter, error) {
+		return live.Options{Clients: t.clients, Log: t.cfg.Log, Origins: gateway.OriginHosts(t.cfg.HTTP.CORSOrigins), Filter: func(r *http.Request) (live.Filter, error) {
 			f, err := live.ParseFilter(r)
 			f.Scope = token.From(r.Context())
 			change(r, &f)

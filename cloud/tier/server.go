@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge/gateway"
@@ -121,14 +120,4 @@ func (c *HTTP) check(bad func(format string, args ...any)) {
 			bad("http: %w", err)
 		}
 	}
-}
-
-// originHosts is what the live streams compare the origin of a WebSocket with.
-func (c *HTTP) originHosts() []string {
-	var out []string
-	for _, origin := range c.CORSOrigins {
-		_, host, _ := strings.Cut(origin, "://")
-		out = append(out, host)
-	}
-	return out
 }

@@ -11,11 +11,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
 // client talks to the running hub.
@@ -57,7 +60,11 @@ func (c *client) locate() {
 		}
 		c.url = "http://" + net.JoinHostPort(host, port)
 	}
-	if cert := cfg.HTTP.TLSCertFile; cert != "" {
+	cert := cfg.HTTP.TLSCertFile
+	if cfg.HTTP.SelfSigned() {
+		cert = filepath.Join(cfg.Storage.Dir, gateway.SelfSignedCert)
+	}
+	if cert != "" {
 		c.url = "https" + strings.TrimPrefix(c.url, "http")
 		c.http.Transport = &http.Transport{TLSClientConfig: pinned(cert)}
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,6 +232,25 @@ func TestCommandsTrustTheHubsOwnCertificate(t *testing.T) {
 	headcount(t, "spaces").is(exitOK, "lobby")
 	headcount(t, "spaces", "-c", "stranger.yaml").is(exitFailure, "does not have the certificate of")
 	hub.ask("spaces").is(exitFailure, "certificate")
+}
+
+// Beyond loopback the hub makes a certificate, which the commands on this machine find.
+func TestCommandsTrustTheSelfSignedCertificate(t *testing.T) {
+	dir := inDir(t, nil)
+	_, port, err := net.SplitHostPort(unused(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := strings.Replace(office, `{listen: "127.0.0.1:0"}`, `{listen: ":`+port+`", token_file: tokens}`, 1)
+	for name, body := range map[string]string{"headcount.yaml": config, "tokens": "ops:0123456789abcdef0123\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if hub := start(t, nil); !strings.HasPrefix(hub.url, "https://") {
+		t.Errorf("the hub serves %s", hub.url)
+	}
+	headcount(t, "spaces").is(exitOK, "lobby")
 }
 
 // certify makes a certificate of its own, name.pem and name.key.

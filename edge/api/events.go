@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/live"
 )
 
@@ -31,7 +32,7 @@ func (a *API) eventRoutes(h huma.API) {
 			return a.eventList(ctx, in.After, live.Filter{Types: in.Type}, in.Limit)
 		})
 
-	o := live.Options{Clients: a.opts.Clients, Log: a.log}
+	o := live.Options{Clients: a.opts.Clients, Log: a.log, Origins: gateway.OriginHosts(a.opts.Gateway.Origins)}
 	a.mux.Handle("GET /v1/stream", live.Stream(a.source, o))
 	a.mux.Handle("GET /v1/stream/ws", live.WebSocket(a.source, o))
 	notifications := o

@@ -296,6 +296,10 @@ func (b *builder) http() HTTP {
 		return HTTP{}
 	}
 	h := HTTP{Listen: n.str("listen"), TokenFile: b.file(n.str("token_file")), TLSCertFile: b.file(n.str("tls_cert_file")), TLSKeyFile: b.file(n.str("tls_key_file"))}
+	h.PlainHTTP, h.Hosts, h.TrustedProxies, h.CORSOrigins = n.str("tls") == "off", n.texts("hosts"), n.texts("trusted_proxies"), n.texts("cors_origins")
+	if l := n.get("rate_limit"); l != nil {
+		h.RateLimit = RateLimit{PerSecond: l.number("per_second"), Burst: int(l.number("burst")), IngestPerSecond: l.number("ingest_per_second")}
+	}
 	if (h.TLSCertFile == "") != (h.TLSKeyFile == "") {
 		b.ps.add(n, "http", "give both or neither", "tls_cert_file and tls_key_file belong together")
 	}

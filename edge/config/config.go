@@ -109,6 +109,24 @@ type HTTP struct {
 	TokenFile   string // may be empty only if Listen is a loopback address
 	TLSCertFile string // both or neither
 	TLSKeyFile  string
+	PlainHTTP   bool // no self-signed certificate beyond loopback
+	Hosts       []string
+
+	TrustedProxies []string // addresses or networks
+	CORSOrigins    []string
+	RateLimit      RateLimit
+}
+
+// RateLimit is how often one client may ask; 0 is the default, a negative number no limit.
+type RateLimit struct {
+	PerSecond       float64
+	Burst           int
+	IngestPerSecond float64
+}
+
+// SelfSigned tells whether the server speaks TLS by a certificate that it makes itself.
+func (h HTTP) SelfSigned() bool {
+	return h.TLSCertFile == "" && !h.PlainHTTP && !IsLoopback(h.Listen)
 }
 
 // Position is where a value was written.

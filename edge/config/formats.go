@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -39,6 +40,10 @@ func (c checker) checkFormat(text, format string) (msg, hint string) {
 		return checkURLs(text)
 	case "listen":
 		return checkListen(text)
+	case "network":
+		return checkNetwork(text)
+	case "origin":
+		return checkOrigin(text)
 	}
 	if err != nil {
 		return err.Error(), ""
@@ -204,4 +209,22 @@ func ParseSize(s string) (int64, error) {
 		return 0, fmt.Errorf("%q is too large", s)
 	}
 	return int64(math.Round(x)), nil
+}
+
+func checkNetwork(text string) (msg, hint string) {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return "", ""
+	}
+	if _, err := netip.ParsePrefix(text); err == nil {
+		return "", ""
+	}
+	return fmt.Sprintf("%q is not an address or network", text), "for example 127.0.0.1 or 10.0.0.0/8"
+}
+
+func checkOrigin(text string) (msg, hint string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(u.Host, "*") || text != u.Scheme+"://"+u.Host {
+		return fmt.Sprintf("%q is not the origin of a page", text), "write scheme and host without a path, for example https://intranet.example.org"
+	}
+	return "", ""
 }

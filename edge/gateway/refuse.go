@@ -53,6 +53,16 @@ func CheckOrigin(origin string) error {
 	return nil
 }
 
+// OriginHosts are the hosts of origins, with which WebSocket handshakes compare theirs.
+func OriginHosts(origins []string) []string {
+	var out []string
+	for _, origin := range origins {
+		_, host, _ := strings.Cut(origin, "://")
+		out = append(out, host)
+	}
+	return out
+}
+
 // The answers to pages elsewhere. Cookies are never taken from them.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"

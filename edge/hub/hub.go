@@ -135,7 +135,7 @@ func (h *Hub) listen() (err error) {
 	if h.ln, err = net.Listen("tcp", h.cfg.HTTP.Listen); err != nil {
 		return fmt.Errorf("http.listen %s: %w; stop whoever has the port, or choose another", h.cfg.HTTP.Listen, err)
 	}
-	h.ln, err = secure(h.ln, h.cfg.HTTP)
+	h.ln, err = h.secure(h.ln)
 	return err
 }
 
@@ -241,10 +241,14 @@ func (h *Hub) loadTokens() (err error) {
 	return nil
 }
 
-func (h *Hub) buildAPI() (err error) {
+func (h *Hub) buildAPI() error {
+	way, err := gatewayOptions(h.cfg.HTTP)
+	if err != nil {
+		return fmt.Errorf("http: %w", err)
+	}
 	h.api, err = api.New(api.Options{
 		Site: commands{h.engine}, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes,
-		Tokens: h.parts.tokens, Clients: live.NewClients(0), Log: h.log,
+		Tokens: h.parts.tokens, Gateway: way, Clients: live.NewClients(0), Log: h.log,
 	})
 	return err
 }
@@ -334,7 +338,7 @@ func (h *Hub) close() {
 // Address is the URL of the hub's page.
 func (h *Hub) Address() string {
 	scheme := "http"
-	if h.cfg.HTTP.TLSCertFile != "" {
+	if h.cfg.HTTP.TLSCertFile != "" || h.cfg.HTTP.SelfSigned() {
 		scheme = "https"
 	}
 	return scheme + "://" + h.ln.Addr().String()
