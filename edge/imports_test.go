@@ -38,7 +38,7 @@ var allowed = map[string]string{
 	"drivers/decode":         "drivers/payload drivers/profiles",
 	"drivers/broker":         "drivers drivers/payload drivers/profiles",
 	"drivers/mqtt":           "drivers drivers/payload drivers/profiles",
-	"drivers/httppush":       "drivers drivers/payload drivers/profiles",
+	"drivers/httppush":       "drivers drivers/payload drivers/profiles sync/token",
 	"drivers/serialport":     "",
 	"drivers/lines":          "drivers drivers/payload drivers/serialport",
 	"drivers/sim":            "",

@@ -4,7 +4,8 @@
 // It answers 2xx only after the commit, and says per item what became of it. What cannot be
 // understood is counted before it is answered. It holds at most [Options.MaxInFlight] bytes of
 // bodies at once and tells senders to come again (429, 503 with Retry-After) rather than queue.
-// Who may send is not its business: the hub's API wraps its routes.
+// Who may send is not its business, as the hub's API wraps its routes, but for devices: from a
+// device's token it takes that device's readings only.
 package httppush
 
 import (

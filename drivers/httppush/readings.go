@@ -12,6 +12,7 @@ import (
 
 	"github.com/headcount-hub/headcount/drivers"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // batch is what a body's items became before the hub saw them.
@@ -92,6 +93,9 @@ func (d *Driver) readings(r *http.Request, received time.Time) (*result, *proble
 
 // put hands the items to the hub and tells what became of each.
 func (d *Driver) put(ctx context.Context, path string, items *batch, received time.Time) (*result, *problem) {
+	if p := d.foreign(ctx, items.readings); p != nil {
+		return nil, p
+	}
 	var outcomes []edge.Outcome
 	err := d.with(ctx, func(ctx context.Context, out drivers.Sink) (err error) {
 		if n := len(items.refused); n > 0 {
@@ -114,6 +118,23 @@ func (d *Driver) put(ctx context.Context, path string, items *batch, received ti
 		res.add(items.item(i), o)
 	}
 	return res, nil
+}
+
+// foreign refuses the whole body when a device's token came with readings of another device. A
+// token for a sensor of the configuration is one for the device that serves it.
+func (d *Driver) foreign(ctx context.Context, readings []edge.Reading) *problem {
+	who := token.From(ctx)
+	if who == nil || who.Kind != token.Device {
+		return nil
+	}
+	own := *who
+	own.Subject = d.names.sensor([]byte(who.Subject))
+	for i := range readings {
+		if !own.MaySend(readings[i].Device) {
+			return problemf(http.StatusForbidden, "not its own device", "reading %d is of another device than %q, whose token this is; nothing was taken", i, who.Subject)
+		}
+	}
+	return nil
 }
 
 // unavailable is the answer when the hub did not take a delivery: nothing is acknowledged.

@@ -6,6 +6,8 @@
 // request can hold up the engine; that what changes something is a command answered after its
 // commit; that errors are RFC 9457 problems; and that unknown is null, never zero.
 //
+// It guarantees that every route has a policy: one without it is refused by New.
+//
 // It refuses requests without a token when tokens are configured, listeners beyond loopback
 // when none are, foreign host names on an open listener (DNS rebinding), and state-changing
 // requests from other origins.
@@ -26,6 +28,7 @@ import (
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/live"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // Site is the running site. Its methods may be called from many goroutines.
@@ -73,23 +76,31 @@ type Options struct {
 
 	Web    http.Handler            // the page and its files, for every path that nothing else has; nil = none
 	Routes map[string]http.Handler // further patterns of net/http.ServeMux, such as those of drivers; they bound their own bodies
+	Needs  map[string]Need         // policies of those of Routes that the hub's own table does not have
 
 	Gateway gateway.Options // what the configuration says of proxies, origins and rates; the rest is set here
 	Tokens  []Token         // who may use the API; empty = everybody who reaches it
-	Hosts   []string        // further names under which an API without tokens may be called (localhost and addresses always are)
-	Clients *live.Clients   // bound of live clients; nil = live.DefaultMaxClients
-	Log     *slog.Logger    // nil = silent
+
+	// Verify tells whose a signed token is; its error says why the token is refused. Domains are
+	// those that the hub belongs to, the organisation first; a caller's role in them is its role
+	// on the hub. Without both, signed tokens are refused.
+	Verify  func(raw string) (*token.Identity, error)
+	Domains func() []string
+
+	Hosts   []string      // further names under which an API without tokens may be called (localhost and addresses always are)
+	Clients *live.Clients // bound of live clients; nil = live.DefaultMaxClients
+	Log     *slog.Logger  // nil = silent
 }
 
 // API is the HTTP interface of one site.
 type API struct {
 	opts    Options
 	log     *slog.Logger
-	mux     *http.ServeMux
+	mux     *router
 	source  *Source
 	auth    *auth
 	metrics *metrics
-	open    []string // patterns that need no token
+	needs   map[string]Need // by pattern
 	handler http.Handler
 }
 
@@ -105,10 +116,13 @@ func New(o Options) (_ *API, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{opts: o, log: o.Log, mux: http.NewServeMux(), auth: newAuth(o.Tokens)}
+	a := &API{opts: o, log: o.Log, mux: &router{ServeMux: http.NewServeMux()}, needs: map[string]Need{}, auth: newAuth(o)}
 	a.source = NewSource(o.Site, o.History)
 	a.metrics = newMetrics(o)
 	if err := a.route(); err != nil {
+		return nil, err
+	}
+	if err := a.holdToPolicy(); err != nil {
 		return nil, err
 	}
 	gw, err := a.newGateway()
@@ -139,7 +153,6 @@ func (a *API) route() (err error) {
 	a.statusRoutes(h)
 	a.plainRoutes(h)
 	a.mux.Handle("/v1/", http.HandlerFunc(a.notFound))
-	a.open = append(a.open, "/", "GET /openapi.json", "GET /openapi.yaml")
 	web := a.opts.Web
 	if web == nil {
 		web = http.HandlerFunc(a.notFound)

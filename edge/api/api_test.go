@@ -574,6 +574,7 @@ func TestMountedRoutes(t *testing.T) {
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "pushed "+r.PathValue("profile")) })
 	a := newAPI(t, site, func(o *api.Options) {
 		o.Routes = map[string]http.Handler{"POST /v1/readings": hello, "POST /push/{profile}": hello, "/old/url": hello}
+		o.Needs = map[string]api.Need{"POST /push/{profile}": api.Ingest(), "/old/url": api.Ingest()}
 		o.Web = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page") })
 	})
 	for rq, want := range map[string]string{"POST /v1/readings": "pushed ", "POST /push/xovis": "pushed xovis", "PUT /old/url": "pushed ", "GET /": "page", "GET /app.js": "page"} {
@@ -593,6 +594,7 @@ func TestPanicsBecomeProblems(t *testing.T) {
 	a := newAPI(t, apitest.Office(noon), func(o *api.Options) {
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 		o.Routes = map[string]http.Handler{"GET /boom": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("the secret reason") })}
+		o.Needs = map[string]api.Need{"GET /boom": api.Acts()}
 	})
 	w := do(a, request{method: "GET", path: "/boom", header: http.Header{"X-Request-Id": {"trace-42"}}})
 	if strings.Contains(w.Body.String(), "secret") || w.Header().Get("X-Request-Id") != "trace-42" {

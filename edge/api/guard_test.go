@@ -11,6 +11,7 @@ import (
 
 	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/api/apitest"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 const (
@@ -210,7 +211,7 @@ func TestLoadTokens(t *testing.T) {
 	}
 	write("# who\n\nanna: "+annaSecret+"\r\n"+botSecret+"\n", 0o600)
 	got, err := api.LoadTokens(path)
-	if err != nil || len(got) != 2 || got[0] != (api.Token{Name: "anna", Secret: annaSecret}) || got[1] != (api.Token{Name: "token-4", Secret: botSecret}) {
+	if err != nil || len(got) != 2 || got[0] != (api.Token{Name: "anna", Secret: annaSecret, Role: token.Admin}) || got[1] != (api.Token{Name: "token-4", Secret: botSecret}) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	for content, about := range map[string]string{

@@ -103,6 +103,7 @@ func merged(r alerts.Rule) alerts.Rule {
 type parts struct {
 	channels map[string]deliver.Channel
 	routes   map[string]http.Handler
+	needs    map[string]api.Need // of routes
 	tokens   []api.Token
 }
 
@@ -208,27 +209,27 @@ func (h *Hub) budget() *engine.Budget {
 
 // buildRoutes collects what inputs serve on the hub's port.
 func (h *Hub) buildRoutes() error {
-	routes := map[string]http.Handler{}
-	add := func(more map[string]http.Handler) error {
+	routes, needs := map[string]http.Handler{}, map[string]api.Need{}
+	add := func(more map[string]http.Handler, need api.Need) error {
 		for pattern, handler := range more {
 			if routes[pattern] != nil {
 				return fmt.Errorf("two inputs serve %s; remove one of them", pattern)
 			}
-			routes[pattern] = handler
+			routes[pattern], needs[pattern] = handler, need
 		}
 		return nil
 	}
-	if err := add(h.opts.Routes); err != nil {
+	if err := add(h.opts.Routes, api.Acts()); err != nil {
 		return err
 	}
 	for _, in := range h.inputs {
 		if m, ok := in.driver.(drivers.Mounter); ok {
-			if err := add(m.Routes()); err != nil {
+			if err := add(m.Routes(), api.Ingest()); err != nil {
 				return err
 			}
 		}
 	}
-	h.parts.routes = routes
+	h.parts.routes, h.parts.needs = routes, needs
 	return nil
 }
 
@@ -247,7 +248,7 @@ func (h *Hub) buildAPI() error {
 		return fmt.Errorf("http: %w", err)
 	}
 	h.api, err = api.New(api.Options{
-		Site: commands{h.engine}, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes,
+		Site: commands{h.engine}, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes, Needs: h.parts.needs,
 		Tokens: h.parts.tokens, Gateway: way, Clients: live.NewClients(0), Log: h.log,
 	})
 	return err

@@ -34,6 +34,10 @@ func TestBrowserPage(t *testing.T) {
 	guarded := newServer(t, apitest.Office(time.Now()), func(o *api.Options) { o.Tokens = []api.Token{{Name: "anna", Secret: secret}} })
 	demo := newServer(t, apitest.Office(time.Now()), func(o *api.Options) {
 		o.Routes, o.Web = demoRoutes(), web.Handler(web.Page{Demo: true})
+		o.Needs = map[string]api.Need{}
+		for pattern := range o.Routes {
+			o.Needs[pattern] = api.Acts()
+		}
 	})
 	cloud := httptest.NewServer(asCloud(hub))
 	defer cloud.Close()
