@@ -49,6 +49,7 @@ var allowed = map[string]string{
 	"sync/uplink":            "sync/wire",
 	"sync/uplink/uplinktest": "sync/wire",
 	"sync/natslink":          "sync/wire sync/uplink",
+	"sync/downlink":          "sync/wire sync/token",
 	"cloud/bus":              "sync/wire",
 	"cloud/store":            "sync/wire",
 	"cloud/ingest":           "sync/wire cloud/store",

@@ -57,6 +57,7 @@ const (
 	ApproveDevice    CommandKind = "device.approve"    // Subject: address; Args: a Sensor (id and space or door; class or profile)
 	IgnoreDevice     CommandKind = "device.ignore"     // Subject: address
 	CorrectCount     CommandKind = "space.count"       // Subject: space; Args {"count": N, "reason"}
+	DeniedCommand    CommandKind = "denied"            // a command whose caller may not give it; Args {"id", "kind", "reason"}; only noted
 )
 
 // Command asks the hub to do something. It is answered applied or refused, and audited.

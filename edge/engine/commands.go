@@ -26,8 +26,10 @@ func refused(cmd edge.Command, code, reason string) edge.CommandResult {
 // command applies or refuses cmd and writes the audit event.
 func (c *Core) command(cmd edge.Command) edge.CommandResult {
 	res := c.carryOut(cmd)
-	c.done = append(c.done, cmd.ID)
-	c.done = c.done[max(0, len(c.done)-keepCommands):]
+	if res.Applied {
+		c.done = append(c.done, cmd.ID)
+		c.done = c.done[max(0, len(c.done)-keepCommands):]
+	}
 	c.touched = true
 	c.emit(edge.Audit, cmd.Subject, c.now, map[string]any{"command": cmd, "applied": res.Applied, "reason": res.Reason})
 	return res
@@ -53,8 +55,20 @@ func (c *Core) carryOut(cmd edge.Command) edge.CommandResult {
 		return edge.CommandResult{ID: cmd.ID, Applied: true}
 	case edge.CorrectCount:
 		return c.correct(cmd)
+	case edge.DeniedCommand:
+		return refused(cmd, "forbidden", deniedReason(cmd))
 	}
 	return refused(cmd, "invalid", "command "+string(cmd.Kind)+" is not known")
+}
+
+func deniedReason(cmd edge.Command) string {
+	var args struct {
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(cmd.Args, &args) != nil || args.Reason == "" {
+		return "the caller may not do this"
+	}
+	return args.Reason
 }
 
 func (c *Core) acknowledge(cmd edge.Command) edge.CommandResult {
