@@ -28,6 +28,7 @@ type part struct {
 func (t *Tier) newParts(ctx context.Context) error {
 	for _, build := range []func(*Tier, context.Context) (part, error){
 		(*Tier).openTwin,
+		(*Tier).openPlain,
 		(*Tier).openSocket,
 		(*Tier).openHealth,
 	} {
@@ -54,7 +55,7 @@ func (t *Tier) router() (*route.Router, error) {
 		}
 	}))
 	for _, p := range t.parts {
-		if err := rt.Add(p.routes...); err != nil {
+		if err := rt.Add(append(p.routes, aliases(p.routes)...)...); err != nil {
 			return nil, err
 		}
 	}
