@@ -17,6 +17,7 @@ var codecs = map[string]func(options json.RawMessage) (Codec, error){
 		}
 		return result(NewMapping(o))
 	},
+	"access": newAccess,
 	"ignore": func(raw json.RawMessage) (Codec, error) { return ignore{}, options(raw, &struct{}{}) },
 	"lines": func(raw json.RawMessage) (Codec, error) {
 		var o LineOptions

@@ -17,6 +17,10 @@ const (
 	roleSeq
 	roleBackfill
 	roleCompact // [["kind","semantics",value],…]
+	roleEvent   // what happened, as in "access.granted"
+	roleDetail  // more of an access
+	roleEventID // an event's own id; the device's where it has no other
+	roleZone    // a part of what a camera sees
 )
 
 // shape says what a value's text must be.
@@ -31,6 +35,10 @@ const (
 	contactShape // "open" or "closed"; true = closed
 	openShape    // "open" or "closed"; true = open
 	occupancyShape
+	eventShape
+	wordShape    // one of the kind's words, as devices spell them
+	labelShape   // a text or number
+	wiegandShape // a badge as a Wiegand frame
 )
 
 // field is what a key stands for. rank orders several names of the same thing: the smallest wins.
@@ -97,12 +105,15 @@ func vocabulary() map[string]*field {
 	kind(edge.Health, edge.State, textShape)
 	kind(edge.Tamper, edge.State, anyShape)
 	kind(edge.TeachIn, edge.PassageEvent, anyShape)
-	kind(edge.Access, edge.PassageEvent, anyShape)
+	kind(edge.Access, edge.PassageEvent, wordShape)
+	kind(edge.DoorAlarm, edge.AlarmSemantics, wordShape)
+	details(add)
 	return m
 }
 
-// lookup finds the field of a key in any case, without allocating.
-func lookup(key []byte) *field {
+// lookup finds the field of a key in any case, without allocating; access tells that it is in a
+// message about an access.
+func lookup(key []byte, access bool) *field {
 	if len(key) > 32 {
 		return nil
 	}
@@ -114,11 +125,17 @@ func lookup(key []byte) *field {
 		}
 		lower[i] = c
 	}
+	if access {
+		return accessFields[string(lower)]
+	}
 	return fields[string(lower)]
 }
 
 // read makes a value of v by the field's shape. known is false when v says that there is none.
 func (f *field) read(v Value) (out edge.Value, known, ok bool) {
+	if f.shape.ofAccess() {
+		return f.readAccess(v)
+	}
 	out = edge.Value{Kind: f.kind, Semantics: f.semantics}
 	switch f.shape {
 	case boolShape:

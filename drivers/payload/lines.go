@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/headcount-hub/headcount/edge"
 )
 
 // LineOptions say what the lines of a text protocol look like.
@@ -28,6 +31,7 @@ type Lines struct {
 	format  string
 	columns []*field // nil: not read
 	names   []string
+	access  bool // the lines are about accesses
 	comma   string
 	mapping *Mapping
 }
@@ -51,17 +55,23 @@ func NewLines(o LineOptions) (*Lines, error) {
 	if l.format == "csv" && len(o.CSVColumns) == 0 {
 		return nil, fmt.Errorf("format csv needs csv_columns, as in [id, count_in, count_out]")
 	}
-	values := 0
+	values, known := 0, fields
+	l.access = slices.ContainsFunc(o.CSVColumns, func(c string) bool {
+		return strings.EqualFold(c, "event") || strings.EqualFold(c, string(edge.Access))
+	})
+	if l.access {
+		known = accessFields
+	}
 	for _, name := range o.CSVColumns {
 		if name == "" || name == "-" || name == "_" {
 			l.columns, l.names = append(l.columns, nil), append(l.names, "")
 			continue
 		}
-		f := fields[strings.ToLower(name)]
+		f := known[strings.ToLower(name)]
 		if f == nil || f.role == roleCompact {
 			return nil, fmt.Errorf("csv_columns: %q is not a field or kind; known are id, ts, seq and kinds such as motion, count_in, count_abs, co2_ppm; - skips a column", name)
 		}
-		if f.role == roleValue {
+		if f.role == roleValue || f.role == roleEvent {
 			values++
 		}
 		l.columns, l.names = append(l.columns, f), append(l.names, name)
@@ -135,6 +145,14 @@ func (l *Lines) csv(in Input) ([]Observation, error) {
 			return nil, errorf(e.Cause, "column %s: %s", l.names[i], e.Detail)
 		}
 		d.Free()
+	}
+	if l.access {
+		if p.obs = sighted(p.obs); len(p.obs) == 0 {
+			return nil, nil
+		}
+		if err := h.settle(); err != nil {
+			return nil, err
+		}
 	}
 	for i := range p.obs {
 		h.stamp(&p.obs[i])

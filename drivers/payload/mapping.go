@@ -167,7 +167,7 @@ func (m *Mapping) bare(in Input, err error) ([]Observation, error) {
 	if !m.all || at < 0 || len(body) > maxText || len(body) > 0 && (body[0] == '{' || body[0] == '[') {
 		return nil, err
 	}
-	f := lookup([]byte(in.Topic[at+1:]))
+	f := lookup([]byte(in.Topic[at+1:]), false)
 	if f == nil || f.role != roleValue {
 		return nil, err
 	}
@@ -189,6 +189,9 @@ func (f *field) readBare(body []byte) (v edge.Value, known bool, err error) {
 	defer d.Free()
 	v, known, ok := f.read(d.Root())
 	if !ok {
+		if f.secret() {
+			return v, false, f.wrong(d.Root())
+		}
 		return v, false, errorf(BadValue, "%.60s: want %s", body, f.shape.want())
 	}
 	return v, known, nil
@@ -231,7 +234,7 @@ func (m *Mapping) item(obs []Observation, root, item Value, in Input) ([]Observa
 	if err := m.head(&h, root, item, in); err != nil {
 		return obs, err
 	}
-	found := false
+	found, start := false, len(obs)
 	for _, s := range m.values {
 		v, err := s.find(root, item)
 		if err != nil {
@@ -250,7 +253,7 @@ func (m *Mapping) item(obs []Observation, root, item Value, in Input) ([]Observa
 	if !found {
 		return obs, errorf(UnknownFormat, "nothing stands where the map says")
 	}
-	return obs, nil
+	return append(obs[:start], sighted(obs[start:])...), nil
 }
 
 func (m *Mapping) head(h *head, root, item Value, in Input) error {

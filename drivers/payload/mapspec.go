@@ -219,12 +219,15 @@ func (s *spec) find(root, item Value) (Value, error) {
 // read makes the field's value of v.
 func (s *spec) read(v Value) (out edge.Value, known bool, err error) {
 	if t := v.Type(); t == Object || t == Array {
-		return out, false, badValue(v, "want "+s.field.shape.want())
+		return out, false, s.field.wrong(v)
 	}
 	if s.values != nil {
 		text, _ := scalarText(v)
 		to, ok := s.values[strings.ToLower(text)]
 		if !ok && v.Type() != Null && v.Type() != None {
+			if s.field.secret() {
+				return out, false, errorf(BadValue, "%s: not one of the map's values", s.name)
+			}
 			return out, false, badValue(v, "not one of the map's values")
 		}
 		v = to
@@ -234,7 +237,7 @@ func (s *spec) read(v Value) (out edge.Value, known bool, err error) {
 		out.Num = out.Num*s.scale + s.offset
 	}
 	if !ok {
-		return out, false, badValue(v, "want "+s.field.shape.want())
+		return out, false, s.field.wrong(v)
 	}
 	return out, known, nil
 }

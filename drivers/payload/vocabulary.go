@@ -17,6 +17,7 @@ type head struct {
 	sensor           string
 	at, from         time.Time
 	seq              string
+	eventID, zone    string // of an access message
 	backfill         bool
 	idRank, timeRank int8
 }
@@ -48,7 +49,7 @@ func (p *plain) element(v Value, h head) {
 		}
 	default:
 		if p.err == nil {
-			p.err = errorf(UnknownFormat, "a reading is a JSON object, found %.40s", v.Raw())
+			p.err = errorf(UnknownFormat, "a reading is a JSON object, found another value")
 		}
 	}
 }
@@ -62,8 +63,9 @@ func (p *plain) object(v Value, h head) *Error {
 	var nested []Value
 	start := len(p.obs)
 	h.idRank, h.timeRank = noRank, noRank
+	access := isAccess(v)
 	for c := range v.Children() {
-		f := lookup(c.keyBytes())
+		f := lookup(c.keyBytes(), access)
 		if t := c.Type(); t == Object || t == Array {
 			if f != nil && f.role == roleCompact && t == Array && c.Index(0).Type() == Array {
 				p.found = true
@@ -77,11 +79,11 @@ func (p *plain) object(v Value, h head) *Error {
 				continue
 			}
 		}
-		if f == nil || f.role == roleCompact {
+		if f == nil || f.role == roleCompact || !access && (f.role == roleEvent || f.role == roleDetail) {
 			continue
 		}
 		for _, g := range seen {
-			if g == f {
+			if g == f && f.role != roleDetail && f.role != roleEventID {
 				return errorf(Malformed, "key %q stands twice in different case", c.Key())
 			}
 		}
@@ -92,6 +94,12 @@ func (p *plain) object(v Value, h head) *Error {
 			return err
 		}
 	}
+	if access {
+		p.obs = append(p.obs[:start], sighted(p.obs[start:])...)
+		if err := h.settle(); err != nil {
+			return err
+		}
+	}
 	for i := start; i < len(p.obs); i++ {
 		h.stamp(&p.obs[i])
 	}
@@ -99,6 +107,23 @@ func (p *plain) object(v Value, h head) *Error {
 		p.element(c, h)
 	}
 	return nil
+}
+
+// settle decides what an event's id and a camera's zone are for.
+func (h *head) settle() *Error {
+	if h.eventID != "" && h.idRank == noRank {
+		if err := checkName(h.eventID); err != nil {
+			return errorf(BadValue, "the event's id can be no device's; say which reader, camera or door it is about")
+		}
+		h.sensor = h.eventID
+	} else if h.seq == "" && len(h.eventID) <= maxSeq {
+		h.seq = h.eventID
+	}
+	if h.zone == "" {
+		return nil
+	}
+	h.sensor += "/" + h.zone
+	return checkName(h.sensor)
 }
 
 // stamp gives an observation what the message says about all.
@@ -139,14 +164,25 @@ func (p *plain) member(f *field, c Value, h *head, start int) *Error {
 	case roleBackfill:
 		h.backfill = c.True()
 		return nil
+	case roleEventID:
+		if s, ok := scalarText(c); ok && h.eventID == "" {
+			h.eventID = s
+		}
+		return nil
+	case roleZone:
+		h.zone, _ = scalarText(c)
+		return nil
 	}
 	p.found = true
-	if c.Type() == Object {
+	switch {
+	case c.Type() == Object && f.role == roleDetail:
+		c = identity(c)
+	case c.Type() == Object:
 		c = c.Get("value")
 	}
 	v, known, ok := f.read(c)
 	if !ok {
-		return badValue(c, "want "+f.shape.want())
+		return f.wrong(c)
 	}
 	if !known {
 		return nil
@@ -227,11 +263,14 @@ func (p *plain) compact(list Value, sensor string) *Error {
 		f := fields[c.Index(0).Text()]
 		s := edge.Semantics(c.Index(1).Text())
 		if c.Len() != 3 || f == nil || string(f.kind) != c.Index(0).Text() || !semantics[s] {
-			return errorf(BadValue, `values: %.60s: want ["kind","semantics",value]`, c.Raw())
+			return errorf(BadValue, `values: want ["kind","semantics",value]`)
 		}
 		g := *f
 		g.semantics = s
 		v, known, ok := g.read(c.Index(2))
+		if !ok && f.secret() {
+			return f.wrong(c)
+		}
 		if !ok {
 			return errorf(BadValue, "values: %.60s: want %s", c.Raw(), f.shape.want())
 		}
