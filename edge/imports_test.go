@@ -57,7 +57,8 @@ var allowed = map[string]string{
 	"cloud/twin":             "sync/wire sync/token cloud/store cloud/route",
 	"cloud/notify":           "cloud/store edge/deliver",
 	"cloud/socket":           "cloud/store edge/live sync/token",
-	"cloud/tier":             "cloud/bus cloud/store cloud/ingest cloud/twin cloud/notify cloud/socket cloud/route edge/live edge/web edge/deliver edge/gateway sync/wire sync/token",
+	"cloud/workorders":       "cloud/store cloud/route edge/gateway sync/token",
+	"cloud/tier":             "cloud/workorders cloud/bus cloud/store cloud/ingest cloud/twin cloud/notify cloud/socket cloud/route edge/live edge/web edge/deliver edge/gateway sync/wire sync/token",
 	"systemd":                "",
 	"edge/api/apitest":       "edge/api edge/live",
 	"edge/web/browsertest":   "",
@@ -76,7 +77,7 @@ var home = map[string]string{
 	"github.com/nats-io/nats-server/v2":   "cloud/bus",
 	"modernc.org/sqlite":                  "cloud/store",
 	"github.com/expr-lang/expr":           "edge/alerts",
-	"github.com/coder/websocket":          "edge/live edge/live/socketio edge/live/socketiotest",
+	"github.com/coder/websocket":          "edge/live edge/live/socketio edge/live/socketiotest cloud/workorders",
 	"github.com/golang-jwt/jwt/v5":        "sync/token",
 	"golang.org/x/time":                   "edge/gateway",
 }

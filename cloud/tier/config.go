@@ -24,6 +24,7 @@ type Config struct {
 	HTTP          HTTP           `yaml:"http"`
 	NATS          NATS           `yaml:"nats"`
 	Organisations []Organisation `yaml:"organisations"`
+	WorkOrders    WorkOrders     `yaml:"workorders"`
 
 	Version string       `yaml:"-"` // of the program, as it is shown
 	Log     *slog.Logger `yaml:"-"` // nil = silent
@@ -121,6 +122,7 @@ func (c *Config) resolve(dir string) {
 	paths := []*string{
 		&c.Data, &c.HTTP.TokenFile, &c.HTTP.Certificate, &c.HTTP.Key,
 		&c.NATS.Certificate, &c.NATS.Key, &c.NATS.CredentialsFile, &c.NATS.AccountSeedFile,
+		&c.WorkOrders.Tools,
 	}
 	for i := range c.Organisations {
 		for j := range c.Organisations[i].Webhooks {
@@ -150,6 +152,7 @@ func (c *Config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	c.HTTP.check(bad)
+	c.WorkOrders.check(bad)
 	if (c.NATS.Certificate == "") != (c.NATS.Key == "") {
 		bad("nats: certificate and key belong together")
 	}

@@ -30,6 +30,7 @@ func (t *Tier) newParts(ctx context.Context) error {
 		(*Tier).openTwin,
 		(*Tier).openPlain,
 		(*Tier).openSocket,
+		(*Tier).openWorkOrders,
 		(*Tier).openHealth,
 	} {
 		p, err := build(t, ctx)
@@ -59,7 +60,7 @@ func (t *Tier) router() (*route.Router, error) {
 			return nil, err
 		}
 	}
-	return rt, nil
+	return rt, rt.Add(t.description(rt))
 }
 
 func (t *Tier) openTwin(context.Context) (part, error) {

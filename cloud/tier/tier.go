@@ -55,6 +55,7 @@ type Tier struct {
 	clients *live.Clients
 	metrics *metrics
 	parts   []part
+	door    *doorkeeper
 
 	listener    net.Listener
 	server      *http.Server
@@ -176,6 +177,7 @@ func startBus(ctx context.Context, cfg Config, db *store.DB) (*bus.Bus, error) {
 // openHTTP opens the API's listener; nothing is served yet.
 func (t *Tier) openHTTP() error {
 	d := &doorkeeper{}
+	t.door = d
 	var err error
 	if t.cfg.HTTP.TokenFile != "" {
 		if d.tokens, err = loadTokens(t.cfg.HTTP.TokenFile); err != nil {
