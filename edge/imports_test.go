@@ -30,7 +30,7 @@ var allowed = map[string]string{
 	"edge/doors":             "",
 	"edge/engine":            "edge/journal edge/occupancy edge/alerts edge/doors",
 	"edge/replay":            "edge/engine edge/occupancy",
-	"edge/hub":               "edge/config edge/gateway edge/clock edge/journal edge/engine edge/alerts edge/deliver edge/live edge/api edge/web edge/occupancy drivers drivers/catalog drivers/profiles sync/wire sync/uplink sync/natslink",
+	"edge/hub":               "edge/config edge/gateway edge/clock edge/journal edge/engine edge/alerts edge/deliver edge/live edge/api edge/web edge/occupancy drivers drivers/catalog drivers/profiles sync/wire sync/uplink sync/natslink sync/downlink sync/token",
 	"drivers":                "",
 	"drivers/catalog":        "drivers drivers/broker drivers/mqtt drivers/lines drivers/httppush",
 	"drivers/payload":        "",

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/headcount-hub/headcount/edge/config"
+	"github.com/headcount-hub/headcount/edge/hub"
 )
 
 // initCommand writes a configuration to start from.
@@ -125,6 +126,9 @@ func checkJSON(w io.Writer, cfg *config.Config, err error) error {
 // explain prints the effective values of a key and of all below it.
 func explain(w io.Writer, path, key string, asJSON bool) error {
 	cfg, err := load(path)
+	if err == nil {
+		cfg, err = hub.Effective(cfg)
+	}
 	if err != nil {
 		return err
 	}

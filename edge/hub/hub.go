@@ -47,7 +47,9 @@ type Options struct {
 // Hub is one site.
 type Hub struct {
 	opts    Options
-	cfg     *config.Config
+	cfg     *config.Config // as it was at the start; see effective
+	layered atomic.Pointer[config.Config]
+	steered *steered // nil without an uplink
 	log     *slog.Logger
 	clock   *clock.Clock
 	journal *journal.Journal
@@ -110,7 +112,7 @@ type parts struct {
 // Open builds the site and takes its HTTP port and its store. An error leaves nothing behind. The
 // store comes last: a hub that cannot run, and is started again and again, writes nothing to it.
 func Open(o Options) (_ *Hub, err error) {
-	h := &Hub{opts: o, cfg: o.Config, log: o.Log, boot: token(8)}
+	h := &Hub{opts: o, cfg: o.Config, log: o.Log, boot: random(8)}
 	h.state.Store(api.Starting)
 	defer func() {
 		if err != nil {
@@ -118,7 +120,7 @@ func Open(o Options) (_ *Hub, err error) {
 		}
 	}()
 	for _, step := range [...]func() error{
-		h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildPump, h.buildAPI,
+		h.recall, h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildPump, h.buildAPI,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -140,21 +142,35 @@ func (h *Hub) listen() (err error) {
 	return err
 }
 
-// buildInputs makes every driver. It does no I/O.
+// buildInputs makes every input.
 func (h *Hub) buildInputs() error {
+	built, err := buildDrivers(h.cfg, h.log)
+	for i, d := range built {
+		in := h.cfg.Inputs[i]
+		h.inputs = append(h.inputs, newInput(in.ID, in.Driver, d, h.log))
+	}
+	return err
+}
+
+// buildDrivers makes the driver of every input, or none. It does no I/O.
+func buildDrivers(cfg *config.Config, log *slog.Logger) ([]drivers.Driver, error) {
 	known := catalog.All()
+	var built []drivers.Driver
 	var errs []error
-	for _, in := range h.cfg.Inputs {
+	for _, in := range cfg.Inputs {
 		d, err := known.New(in.Driver, drivers.Config{
-			ID: in.ID, Options: in.Options, Sensors: h.cfg.Site.Sensors, StateDir: stateDir(h.cfg.Storage.Dir, in.ID),
-		}, h.log)
+			ID: in.ID, Options: in.Options, Sensors: cfg.Site.Sensors, StateDir: stateDir(cfg.Storage.Dir, in.ID),
+		}, log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", in.Pos, err))
 			continue
 		}
-		h.inputs = append(h.inputs, newInput(in.ID, in.Driver, d, h.log))
+		built = append(built, d)
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return built, nil
 }
 
 // openStore opens the journal and rebuilds the engine's state from it.
@@ -170,16 +186,20 @@ func (h *Hub) openStore() error {
 	_, newest := h.journal.LastCommit()
 	h.clock = clock.New(newest)
 	h.started = h.clock.Now()
-	var rules []alerts.Rule
-	for _, a := range h.cfg.Alerts {
-		rules = append(rules, rule(a))
-	}
-	setup := engine.Setup{Hash: h.cfg.Hash, Site: classed(h.cfg.Site), Rules: alerts.Merge(alerts.Builtin(), rules)}
 	h.engine, err = engine.Open(engine.Options{
-		Journal: h.journal, Setup: setup, Now: h.clock.Now, Budget: h.budget(), Log: h.log,
+		Journal: h.journal, Setup: setup(h.cfg, h.steered.revision()), Now: h.clock.Now, Budget: h.budget(), Log: h.log,
 		Boot: engine.Boot{ID: h.boot, Version: h.opts.Version, Clock: string(h.clock.State()), Uplink: h.cfg.Uplink != nil},
 	})
 	return err
+}
+
+// setup is what of a configuration the engine needs to know.
+func setup(cfg *config.Config, revision uint64) engine.Setup {
+	var rules []alerts.Rule
+	for _, a := range cfg.Alerts {
+		rules = append(rules, rule(a))
+	}
+	return engine.Setup{Hash: cfg.Hash, Revision: revision, Site: classed(cfg.Site), Rules: alerts.Merge(alerts.Builtin(), rules)}
 }
 
 // classed gives every sensor that names only its model the model's class.
@@ -224,7 +244,7 @@ func (h *Hub) buildRoutes() error {
 	}
 	for _, in := range h.inputs {
 		if m, ok := in.driver.(drivers.Mounter); ok {
-			if err := add(m.Routes(), api.Ingest()); err != nil {
+			if err := add(in.mount(m.Routes()), api.Ingest()); err != nil {
 				return err
 			}
 		}
@@ -249,7 +269,7 @@ func (h *Hub) buildAPI() error {
 	}
 	h.api, err = api.New(api.Options{
 		Site: commands{h.engine}, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes, Needs: h.parts.needs,
-		Tokens: h.parts.tokens, Gateway: way, Clients: live.NewClients(0), Log: h.log,
+		Tokens: h.parts.tokens, Verify: h.steered.verify(), Domains: h.steered.domains, Gateway: way, Clients: live.NewClients(0), Log: h.log,
 	})
 	return err
 }
@@ -348,7 +368,7 @@ func (h *Hub) Address() string {
 // Snapshot is the site's present state.
 func (h *Hub) Snapshot() *edge.Snapshot { return h.engine.Snapshot() }
 
-func token(n int) string {
+func random(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)

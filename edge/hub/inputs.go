@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headcount-hub/headcount/drivers"
@@ -21,7 +23,10 @@ type input struct {
 	engine   *engine.Engine
 	log      *slog.Logger
 
+	mounted map[string]*mounted // by pattern: what the driver serves on the hub's port
+
 	mu     sync.Mutex
+	stop   context.CancelFunc // of the present run of the driver
 	status drivers.Status
 	known  bool
 	news   chan struct{} // size 1: a change that the engine has not been told
@@ -50,9 +55,14 @@ func (in *input) run(ctx context.Context) {
 	wait := retryMin
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := in.once(ctx)
+		d, present := in.present(ctx)
+		err := in.once(present, d)
 		if ctx.Err() != nil {
 			return
+		}
+		if present.Err() != nil { // another driver takes over
+			wait = retryMin
+			continue
 		}
 		if time.Since(began) > steadyRun {
 			wait = retryMin
@@ -62,19 +72,68 @@ func (in *input) run(ctx context.Context) {
 		}
 		in.Status(drivers.Status{Detail: err.Error()})
 		in.log.Warn("driver is down; it is started again", "err", err, "in", wait.Round(time.Millisecond))
-		pause(ctx, wait/2+rand.N(wait/2+1))
+		pause(present, wait/2+rand.N(wait/2+1))
 		wait = min(2*wait, retryMax)
 	}
 }
 
 // once runs the driver; a panic in it is an error of it, not the end of the hub.
-func (in *input) once(ctx context.Context) (err error) {
+func (in *input) once(ctx context.Context, d drivers.Driver) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("driver panicked: %v", p)
 		}
 	}()
-	return in.driver.Run(ctx, in)
+	return d.Run(ctx, in)
+}
+
+// present is the driver to run, and a context that ends when another one takes over.
+func (in *input) present(ctx context.Context) (drivers.Driver, context.Context) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stop != nil {
+		in.stop()
+	}
+	ctx, in.stop = context.WithCancel(ctx)
+	return in.driver, ctx
+}
+
+// replace has another driver take over, also for what is served on the hub's port.
+func (in *input) replace(d drivers.Driver) {
+	if m, ok := d.(drivers.Mounter); ok {
+		for pattern, handler := range m.Routes() {
+			if have := in.mounted[pattern]; have != nil {
+				have.handler.Store(&handler)
+			}
+		}
+	}
+	in.Status(drivers.Status{Detail: "starting under another configuration"})
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.driver = d
+	if in.stop != nil {
+		in.stop()
+	}
+}
+
+// mounted is a handler that can be replaced while it is served.
+type mounted struct{ handler atomic.Pointer[http.Handler] }
+
+// ServeHTTP is http.Handler.
+func (m *mounted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*m.handler.Load()).ServeHTTP(w, r)
+}
+
+// mount makes a driver's routes replaceable.
+func (in *input) mount(routes map[string]http.Handler) map[string]http.Handler {
+	in.mounted = map[string]*mounted{}
+	out := make(map[string]http.Handler, len(routes))
+	for pattern, handler := range routes {
+		m := &mounted{}
+		m.handler.Store(&handler)
+		in.mounted[pattern], out[pattern] = m, m
+	}
+	return out
 }
 
 // report hands changes of the connection to the engine, each of which is a record: only the

@@ -14,6 +14,7 @@ import (
 
 // The layout of the state directory.
 func journalDir(dir string) string      { return filepath.Join(dir, "journal") }
+func cloudDir(dir string) string        { return filepath.Join(dir, "cloud") }
 func stateDir(dir, input string) string { return filepath.Join(dir, "inputs", input) }
 
 // cardBudget is the flash-wear budget on an SD or eMMC card, in bytes per day: a 32 GB card of

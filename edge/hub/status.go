@@ -10,7 +10,7 @@ import (
 
 // Status is api.Reporter.
 func (h *Hub) Status() api.Status {
-	view, stats := h.engine.View(), h.journal.Stats()
+	view, stats, cfg := h.engine.View(), h.journal.Stats(), h.effective()
 	now := h.clock.Now()
 	s := api.Status{
 		Site: h.cfg.Site.ID, Name: h.cfg.Site.Name, Version: h.opts.Version, State: h.state.Load().(string),
@@ -18,8 +18,8 @@ func (h *Hub) Status() api.Status {
 		Lanes:      h.lanes(stats),
 		Storage:    api.Storage{Dir: h.cfg.Storage.Dir, Bytes: stats.Bytes, MaxSize: h.cfg.Storage.MaxSize, Segments: stats.Segments, Quarantined: len(stats.Quarantined)},
 		Counts:     view.Counts,
-		ConfigHash: h.cfg.Hash,
-		Warnings:   h.cfg.Warnings,
+		ConfigHash: cfg.Hash,
+		Warnings:   cfg.Warnings,
 	}
 	for _, in := range h.inputs {
 		s.Inputs = append(s.Inputs, in.describe(view.Drivers))

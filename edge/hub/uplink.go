@@ -22,6 +22,7 @@ import (
 // link is the connection to the cloud: the NATS link, the pump, and what the engine is told.
 type link struct {
 	hub  *Hub
+	org  string
 	nats *natslink.Link
 	pump *uplink.Pump
 	log  *slog.Logger
@@ -49,7 +50,7 @@ func (h *Hub) openLink() error {
 		}
 	}
 	l := &link{
-		hub: h, log: h.log.With("part", "uplink"), news: make(chan struct{}, 1),
+		hub: h, org: org, log: h.log.With("part", "uplink"), news: make(chan struct{}, 1),
 		conflict: make(chan string, 1), lost: make(chan engine.Lost, lostQueue),
 	}
 	var err error
@@ -70,8 +71,11 @@ func (h *Hub) buildPump() error {
 	if l == nil {
 		return nil
 	}
+	if err := h.steered.open(l.nats, l.org, h.clock.Now); err != nil {
+		return err
+	}
 	l.pump = uplink.New(uplink.Options{
-		Journal: pumped{h.journal}, Link: l.nats, Heartbeat: h.heartbeat, Snapshot: h.snapshot,
+		Journal: pumped{h.journal}, Link: l.nats, Heartbeat: h.heartbeat, Snapshot: h.snapshot, OnReply: h.steered.down.Heard,
 		OnStatus: l.onStatus, OnConflict: l.onConflict, OnLost: l.onLost, Log: l.log,
 	})
 	return nil
@@ -128,6 +132,13 @@ func (l *link) run(ctx context.Context) {
 			l.log.Error("the pump ended", "err", err)
 		}
 	}()
+	steering := make(chan struct{})
+	go func() {
+		defer close(steering)
+		if err := l.hub.steered.down.Run(ctx); err != nil && ctx.Err() == nil {
+			l.log.Error("nothing comes down from the cloud", "err", err)
+		}
+	}()
 	told := engine.Link{}
 	for ctx.Err() == nil {
 		select {
@@ -144,6 +155,7 @@ func (l *link) run(ctx context.Context) {
 			told = l.tell(ctx, told)
 		}
 	}
+	<-steering
 	<-done
 }
 
@@ -205,7 +217,7 @@ func (l *link) describe(told engine.Link) api.Uplink {
 func (h *Hub) heartbeat() wire.Heartbeat {
 	b := wire.Heartbeat{
 		Site: h.cfg.Site.ID, Name: h.cfg.Site.Name, Boot: h.boot, Time: h.clock.Now(), Clock: string(h.clock.State()),
-		Software: h.opts.Version, StartedAt: h.started, ConfigRev: h.cfg.Hash,
+		Software: h.opts.Version, StartedAt: h.started, ConfigRev: h.effective().Hash, LayerRev: h.steered.revision(),
 	}
 	if s := h.Status(); s.HorizonS != nil {
 		b.HorizonSec = *s.HorizonS

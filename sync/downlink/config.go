@@ -68,7 +68,7 @@ func (d *Downlink) take(ctx context.Context, l Layer) error {
 		if ctx.Err() != nil {
 			return k.Drop() // the hub is stopping; it comes again
 		}
-		return d.refuse(ctx, l.Rev, strings.Split(err.Error(), "\n"), good.Rev)
+		return d.refuse(ctx, d.opts.Kept.Refuse, l.Rev, strings.Split(err.Error(), "\n"), good.Rev)
 	}
 	d.opts.Log.Info("configuration from the cloud runs on trial", "revision", l.Rev)
 	d.prove(ctx)
@@ -124,15 +124,15 @@ func (d *Downlink) takeBack(ctx context.Context, reason string) {
 	if err := d.opts.Site.Lay(ctx, good); err != nil {
 		reason += fmt.Sprintf("; the last good one, revision %d, does not run either: %v", good.Rev, err)
 	}
-	if err := d.refuse(ctx, rev, []string{reason}, good.Rev); err != nil {
+	if err := d.refuse(ctx, d.opts.Kept.TakeBack, rev, []string{reason}, good.Rev); err != nil {
 		d.opts.Log.Error("a refused configuration could not be noted", "revision", rev, "err", err)
 	}
 }
 
 // refuse notes that a revision does not run.
-func (d *Downlink) refuse(ctx context.Context, rev uint64, reasons []string, runs uint64) error {
+func (d *Downlink) refuse(ctx context.Context, keep func(uint64, []string) error, rev uint64, reasons []string, runs uint64) error {
 	d.opts.Log.Warn("configuration from the cloud refused; the last good one runs", "revision", rev, "reasons", reasons, "runs", runs)
-	if err := d.opts.Kept.Refuse(rev, reasons); err != nil {
+	if err := keep(rev, reasons); err != nil {
 		return err
 	}
 	d.opts.Site.Refused(ctx, rev, reasons, runs)

@@ -299,6 +299,31 @@ func TestATrialThatTheProcessDoesNotSurviveIsOver(t *testing.T) {
 	}
 }
 
+func TestWhatDidNotFitTheFileIsLookedAtAgainAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	for _, tc := range []struct {
+		refuse func(*Kept) error
+		want   uint64
+	}{
+		{func(k *Kept) error { return k.Refuse(4, []string{"does not fit"}) }, 0},
+		{func(k *Kept) error { return k.TakeBack(4, []string{"not well"}) }, 4},
+	} {
+		kept, err := OpenKept(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tc.refuse(kept); err != nil {
+			t.Fatal(err)
+		}
+		if kept, err = OpenKept(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kept.Start(); err != nil || kept.RefusedRev() != tc.want {
+			t.Errorf("refused %d after a restart, %v, want %d", kept.RefusedRev(), err, tc.want)
+		}
+	}
+}
+
 func TestADamagedFileIsSaidSo(t *testing.T) {
 	for _, file := range []string{layerFile, authFile} {
 		dir := t.TempDir()

@@ -30,6 +30,7 @@ type kept struct {
 	Good    Layer    `json:"good"`
 	Trial   *trial   `json:"trial,omitempty"` // runs now, but has not proved itself
 	Refused uint64   `json:"refused,omitempty"`
+	Final   bool     `json:"final,omitempty"` // Refused was tried; it is not looked at again when the process starts
 	Reasons []string `json:"reasons,omitempty"`
 }
 
@@ -98,14 +99,20 @@ func (k *Kept) Refusal() (rev uint64, reasons []string) {
 func (k *Kept) RefusedRev() uint64 { rev, _ := k.Refusal(); return rev }
 
 // Start notes that the process starts, and returns what it is to run under. A trial that did not
-// survive maxStarts is over.
+// survive maxStarts is over. What did not fit the hub's own file may fit it now, and is not
+// refused any more.
 func (k *Kept) Start() (Layer, error) {
 	err := k.change(func(s *kept) bool {
+		again := s.Refused != 0 && !s.Final
+		if again {
+			s.Refused, s.Reasons = 0, nil
+		}
 		if s.Trial == nil {
-			return false
+			return again
 		}
 		if s.Trial.Starts++; s.Trial.Starts > maxStarts {
 			s.refuse(s.Trial.Rev, []string{"the hub stopped again and again while it was on trial"})
+			s.Final = true
 		}
 		return true
 	})
@@ -128,14 +135,20 @@ func (k *Kept) Accept() error {
 		if s.Trial == nil {
 			return false
 		}
-		s.Good, s.Trial, s.Refused, s.Reasons = s.Trial.Layer, nil, 0, nil
+		*s = kept{Good: s.Trial.Layer}
 		return true
 	})
 }
 
-// Refuse notes that a revision does not run; if it is the good one, the hub's own file alone does.
+// Refuse notes that a revision does not fit the hub's own file; if it is the good one, the file
+// alone runs.
 func (k *Kept) Refuse(rev uint64, reasons []string) error {
 	return k.change(func(s *kept) bool { s.refuse(rev, reasons); return true })
+}
+
+// TakeBack is Refuse for a revision that was tried and did not prove itself.
+func (k *Kept) TakeBack(rev uint64, reasons []string) error {
+	return k.change(func(s *kept) bool { s.refuse(rev, reasons); s.Final = true; return true })
 }
 
 func (s *kept) refuse(rev uint64, reasons []string) {
@@ -145,7 +158,7 @@ func (s *kept) refuse(rev uint64, reasons []string) {
 	if s.Good.Rev == rev {
 		s.Good = Layer{}
 	}
-	s.Refused, s.Reasons = rev, reasons[:min(len(reasons), maxReasons)]
+	s.Refused, s.Final, s.Reasons = rev, false, reasons[:min(len(reasons), maxReasons)]
 }
 
 // change applies f to what is kept and stores it when f says so.

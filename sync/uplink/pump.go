@@ -24,6 +24,7 @@ type Pump struct {
 	pushes  chan wire.Marks
 	replies chan reply     // of size 1: one heartbeat is asked at a time
 	shown   chan error     // of size 1: one snapshot is sent at a time
+	changed chan struct{}  // of size 1: the present state is to be shown again
 	asks    sync.WaitGroup // requests on their way
 
 	// All below belongs to Run.
@@ -65,7 +66,7 @@ func New(opts Options) *Pump {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pump{opts: opts, pushes: make(chan wire.Marks, 64), replies: make(chan reply, 1), shown: make(chan error, 1)}
+	p := &Pump{opts: opts, pushes: make(chan wire.Marks, 64), replies: make(chan reply, 1), shown: make(chan error, 1), changed: make(chan struct{}, 1)}
 	for i, name := range edge.Lanes {
 		p.lanes[i] = &lane{name: name, timing: opts.Timing}
 	}
@@ -75,6 +76,15 @@ func New(opts Options) *Pump {
 
 // Status is where the pump stands now. It may be called from any goroutine.
 func (p *Pump) Status() Status { return *p.status.Load() }
+
+// Show has the present state sent to the cloud again, because more of it has changed than events
+// tell. It does not wait.
+func (p *Pump) Show() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
 
 // Run sends until ctx ends, then stores the marks and returns nil. It returns an error only when
 // the link cannot be listened to. When it returns, nothing it started is left.
@@ -98,6 +108,8 @@ func (p *Pump) Run(ctx context.Context) error {
 		case <-events:
 		case <-readings:
 		case <-p.opts.Link.Changed():
+		case <-p.changed:
+			p.showAt = time.Now()
 		case m := <-p.pushes:
 			p.pushed(m, time.Now())
 		case r := <-p.replies:
