@@ -14,7 +14,8 @@ import (
 
 // The bounds of a token's claims.
 const (
-	MaxLife        = 24 * time.Hour // from iat to exp
+	MaxLife        = 24 * time.Hour       // from iat to exp, of people's tokens
+	MaxStanding    = 370 * 24 * time.Hour // the same of services and devices, which nobody logs in
 	MaxMemberships = 128
 	maxPermissions = 64
 	maxAudiences   = 16
@@ -27,27 +28,30 @@ const (
 // these in another case.
 var known = []string{"iss", "aud", "exp", "nbf", "iat", "sub", "name", "sid", "kind", "memberships", "accountMemberships", "permissions"}
 
-// claims is a token's payload. Reading it is strict; encoding/json and the JWT library see it
-// through UnmarshalJSON and the getters only.
+// claims is a token's payload as the JWT library sees it.
 type claims struct {
 	id       Identity
 	audience []string
 	begins   time.Time // nbf
 }
 
-// UnmarshalJSON reads the payload.
-func (c *claims) UnmarshalJSON(data []byte) error {
+// readClaims reads a payload strictly.
+func readClaims(data []byte) (*claims, error) {
 	fields, err := object(data, "payload")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for name := range fields {
-		if i := slices.IndexFunc(known, func(k string) bool { return fold(k) == fold(name) }); i >= 0 && known[i] != name {
-			return refuse(CodeDuplicate, "claim %q is written %q", name, known[i])
+		if i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, name) }); i >= 0 && known[i] != name {
+			return nil, refuse(CodeDuplicate, "claim %q is written %q", name, known[i])
 		}
 	}
-	return c.read(fields)
+	c := &claims{}
+	return c, c.read(fields)
 }
+
+// UnmarshalJSON leaves everything as it is: the JWT library decodes what was read already.
+func (c *claims) UnmarshalJSON([]byte) error { return nil }
 
 func (c *claims) read(fields map[string]json.RawMessage) (err error) {
 	id := &c.id
@@ -82,19 +86,27 @@ func (c *claims) read(fields map[string]json.RawMessage) (err error) {
 	return err
 }
 
+// longest is how long tokens of a kind may live.
+func longest(k Kind) time.Duration {
+	if k == Service || k == Device {
+		return MaxStanding
+	}
+	return MaxLife
+}
+
 func text(fields map[string]json.RawMessage, name string) (string, error) {
 	raw, ok := fields[name]
 	if !ok {
 		return "", nil
 	}
-	var s *string
-	if err := json.Unmarshal(raw, &s); err != nil || s == nil {
+	s, ok := str(raw)
+	if !ok {
 		return "", refuse(CodeClaim, "claim %s is not a string", name)
 	}
-	if *s == "" {
+	if s == "" {
 		return "", nil
 	}
-	return *s, checkText("claim "+name, *s)
+	return s, checkText("claim "+name, s)
 }
 
 func checkText(what, s string) error {
@@ -127,21 +139,19 @@ func list(fields map[string]json.RawMessage, name string, limit int, single bool
 		s, err := text(fields, name)
 		return []string{s}, err
 	}
-	var items []*string
-	if err := json.Unmarshal(raw, &items); err != nil || raw[0] != '[' || slices.Contains(items, nil) {
-		return nil, refuse(CodeClaim, "claim %s is not a list of strings", name)
-	}
-	if len(items) > limit {
-		return nil, refuse(CodeClaim, "claim %s has %d entries, at most %d are read", name, len(items), limit)
+	if raw[0] != '[' {
+		return nil, refuse(CodeClaim, "claim %s is not a list", name)
 	}
 	var out []string
-	for _, s := range items {
-		if err := checkText("claim "+name, *s); err != nil {
-			return nil, err
+	err := each(raw, func(_ string, item []byte) error {
+		s, ok := str(item)
+		if !ok || len(out) == limit {
+			return refuse(CodeClaim, "claim %s is not a list of at most %d strings", name, limit)
 		}
-		out = append(out, *s)
-	}
-	return out, nil
+		out = append(out, s)
+		return checkText("claim "+name, s)
+	})
+	return out, err
 }
 
 // kind is user where nothing is said. Local is never signed.

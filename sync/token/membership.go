@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -49,56 +50,49 @@ func memberships(fields map[string]json.RawMessage) ([]Membership, error) {
 	return nil, nil
 }
 
-func readMemberships(raw json.RawMessage, domainKey string, exact bool) ([]Membership, error) {
-	var items []json.RawMessage
-	if err := json.Unmarshal(raw, &items); err != nil || raw[0] != '[' {
+func readMemberships(raw json.RawMessage, domain string, exact bool) ([]Membership, error) {
+	if raw[0] != '[' {
 		return nil, refuse(CodeMembership, "the memberships are not a list")
 	}
-	if len(items) > MaxMemberships {
-		return nil, refuse(CodeMembership, "it has %d memberships, at most %d are read", len(items), MaxMemberships)
-	}
-	out := make([]Membership, 0, len(items))
-	for i, item := range items {
-		m, err := readMembership(item, domainKey, exact)
+	var out []Membership
+	err := each(raw, func(_ string, item []byte) error {
+		if len(out) == MaxMemberships {
+			return refuse(CodeMembership, "it has more than %d memberships", MaxMemberships)
+		}
+		m, err := readMembership(item, domain, exact)
 		if err != nil {
-			return nil, refuse(CodeMembership, "membership %d: %v", i+1, err)
+			return refuse(CodeMembership, "membership %d: %v", len(out)+1, err)
 		}
 		out = append(out, m)
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
-func readMembership(raw json.RawMessage, domainKey string, exact bool) (m Membership, err error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
-		return m, fmt.Errorf("want an object with %s and role", domainKey)
+// readMembership reads one, whose domain stands under that name. An exact one has no other
+// members than those known; a role that ends some time is no role to who cannot read the end.
+func readMembership(raw []byte, domain string, exact bool) (m Membership, err error) {
+	if raw[0] != '{' {
+		return m, errors.New("not an object")
 	}
-	var domain, role *string
-	for name, value := range fields {
-		switch name {
-		case domainKey:
-			err = json.Unmarshal(value, &domain)
-		case "role":
-			err = json.Unmarshal(value, &role)
-		case "subs":
-			if err = json.Unmarshal(value, &m.Subs); m.Subs == nil {
-				return m, fmt.Errorf("subs is not true or false")
-			}
-		default:
-			if exact || fold(name) == fold(domainKey) || fold(name) == "role" || fold(name) == "subs" {
-				return m, fmt.Errorf("key %.40q is not known", name)
-			}
+	err = each(raw, func(name string, value []byte) error {
+		s, isString := str(value)
+		switch {
+		case name == domain && isString:
+			m.Domain = s
+			return CheckDomain(s)
+		case name == "role" && isString:
+			return m.Role.UnmarshalText([]byte(s))
+		case name == "subs" && (string(value) == "true" || string(value) == "false"):
+			subs := string(value) == "true"
+			m.Subs = &subs
+		case exact || strings.EqualFold(name, domain) || strings.EqualFold(name, "role") || strings.EqualFold(name, "subs"):
+			return fmt.Errorf("%.40q is not known, or of the wrong type", name)
 		}
-		if err != nil {
-			return m, fmt.Errorf("%s is of the wrong type", name)
-		}
+		return nil
+	})
+	if err == nil && (m.Domain == "" || m.Role == None) {
+		err = fmt.Errorf("want %s and role", domain)
 	}
-	if domain == nil || role == nil {
-		return m, fmt.Errorf("%s and role must both be strings", domainKey)
-	}
-	if err := CheckDomain(*domain); err != nil {
-		return m, err
-	}
-	m.Domain = *domain
-	return m, m.Role.UnmarshalText([]byte(*role))
+	return m, err
 }

@@ -64,14 +64,14 @@ type payload struct {
 }
 
 // Sign makes a token for a caller that lives so long from now. What no Verifier would accept is
-// an error: no audience, a life over MaxLife, a role everywhere, a membership in a malformed
+// an error: no audience, a life over MaxLife or, of services and devices, MaxStanding, a role everywhere, a membership in a malformed
 // domain, more than MaxMemberships of them or 8 KiB.
 func (s *Signer) Sign(id *Identity, audience []string, life time.Duration) (string, error) {
 	if id.Kind == Local || id.Everywhere != None {
 		return "", errors.New("sign token: a role everywhere, or of this machine, is never signed")
 	}
-	if life < time.Second || life > MaxLife {
-		return "", fmt.Errorf("sign token: life of %v: want 1s to %v", life, MaxLife)
+	if life < time.Second || life > longest(id.Kind) {
+		return "", fmt.Errorf("sign token: life of %v: want 1s to %v", life, longest(id.Kind))
 	}
 	now := s.now()
 	p := payload{
@@ -102,8 +102,8 @@ func checkPayload(p payload) error {
 	if err != nil {
 		return err
 	}
-	var c claims
-	if err := c.UnmarshalJSON(b); err != nil {
+	c, err := readClaims(b)
+	if err != nil {
 		return err
 	}
 	if len(c.audience) == 0 {

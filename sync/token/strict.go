@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -14,6 +13,7 @@ import (
 const (
 	maxToken = 8 << 10 // bytes
 	maxDepth = 6       // nesting of header and claims
+	maxNames = 64      // members of an object
 )
 
 // split takes a token apart: three segments, each in its only base64url form.
@@ -21,17 +21,18 @@ func split(raw string) (header, claims []byte, err error) {
 	if len(raw) > maxToken {
 		return nil, nil, refuse(CodeTooLong, "it has %d bytes, at most %d are read", len(raw), maxToken)
 	}
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+	first, rest, _ := strings.Cut(raw, ".")
+	second, third, _ := strings.Cut(rest, ".")
+	if first == "" || second == "" || third == "" || strings.Contains(third, ".") {
 		return nil, nil, refuse(CodeSegments, "want three segments with dots between them")
 	}
-	if header, err = segment(parts[0]); err != nil {
+	if header, err = segment(first); err != nil {
 		return nil, nil, err
 	}
-	if claims, err = segment(parts[1]); err != nil {
+	if claims, err = segment(second); err != nil {
 		return nil, nil, err
 	}
-	_, err = segment(parts[2])
+	_, err = segment(third)
 	return header, claims, err
 }
 
@@ -48,63 +49,119 @@ func segment(s string) ([]byte, error) {
 	return b, nil
 }
 
-// object reads one JSON object strictly: no key twice at any depth, none that differs from
-// another by case only, nothing behind it, valid UTF-8.
+// object reads one JSON object strictly: valid UTF-8, no name twice at any depth, none that
+// differs from another by case only, nothing behind it.
 func object(data []byte, what string) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(data) {
-		return nil, refuse(CodeJSON, "the %s is not UTF-8", what)
+	data = bytes.TrimSpace(data)
+	if !utf8.Valid(data) || !json.Valid(data) || data[0] != '{' {
+		return nil, refuse(CodeJSON, "the %s is not one JSON object", what)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := unique(dec, 0); err != nil {
-		var r *Refused
-		if errors.As(err, &r) {
-			return nil, r
-		}
-		return nil, refuse(CodeJSON, "the %s is not JSON", what)
+	if err := unique(data, 0); err != nil {
+		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, refuse(CodeJSON, "the %s has something behind its object", what)
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil || fields == nil {
-		return nil, refuse(CodeJSON, "the %s is not a JSON object", what)
-	}
-	return fields, nil
+	fields := map[string]json.RawMessage{}
+	err := each(data, func(name string, value []byte) error {
+		fields[name] = value
+		return nil
+	})
+	return fields, err
 }
 
-// unique walks one JSON value.
-func unique(dec *json.Decoder, depth int) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	open, ok := tok.(json.Delim)
-	if !ok {
+// unique walks a valid JSON value and all in it.
+func unique(value []byte, depth int) error {
+	if value[0] != '{' && value[0] != '[' {
 		return nil
 	}
 	if depth == maxDepth {
 		return refuse(CodeJSON, "nested deeper than %d", maxDepth)
 	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if open == '{' {
-			key, err := dec.Token()
-			if err != nil {
-				return err
+	var few [8]string
+	seen := few[:0]
+	return each(value, func(name string, inner []byte) error {
+		if value[0] == '{' {
+			for _, s := range seen {
+				if strings.EqualFold(s, name) {
+					return refuse(CodeDuplicate, "name %.40q stands twice", name)
+				}
 			}
-			name, _ := key.(string)
-			if seen[fold(name)] {
-				return refuse(CodeDuplicate, "key %.40q stands twice", name)
+			if seen = append(seen, name); len(seen) > maxNames {
+				return refuse(CodeJSON, "an object has more than %d members", maxNames)
 			}
-			seen[fold(name)] = true
 		}
-		if err := unique(dec, depth+1); err != nil {
-			return err
-		}
-	}
-	_, err = dec.Token()
-	return err
+		return unique(inner, depth+1)
+	})
 }
 
-// fold makes keys equal that a reader without regard to case takes for one.
-func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+// each calls f for the members of a valid JSON object, or the elements of an array, whose name
+// is empty. The values have no space around; they are parts of data.
+func each(data []byte, f func(name string, value []byte) error) error {
+	for i := next(data, 1); data[i] != '}' && data[i] != ']'; {
+		name := ""
+		if data[0] == '{' {
+			end := skip(data, i)
+			var ok bool
+			if name, ok = str(data[i:end]); !ok {
+				return errors.New("a name is not a string")
+			}
+			i = next(data, next(data, end)+1)
+		}
+		end := skip(data, i)
+		if err := f(name, data[i:end:end]); err != nil {
+			return err
+		}
+		if i = next(data, end); data[i] == ',' {
+			i = next(data, i+1)
+		}
+	}
+	return nil
+}
+
+// next is the index of the first byte from i that is not space.
+func next(data []byte, i int) int {
+	for data[i] == ' ' || data[i] == '\t' || data[i] == '\r' || data[i] == '\n' {
+		i++
+	}
+	return i
+}
+
+// skip is the index behind the value that begins at i.
+func skip(data []byte, i int) int {
+	for depth := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			for i++; data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+			if depth < 0 {
+				return i
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return i
+}
+
+// str reads a JSON string; false for any other value.
+func str(value []byte) (s string, ok bool) {
+	if value[0] != '"' {
+		return "", false
+	}
+	if !bytes.ContainsRune(value, '\\') {
+		return string(value[1 : len(value)-1]), true
+	}
+	return s, json.Unmarshal(value, &s) == nil
+}

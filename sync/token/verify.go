@@ -122,29 +122,28 @@ func (v *Verifier) Verify(raw string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	var unverified claims // to find the issuer; nothing else of it is used
-	if err := unverified.UnmarshalJSON(body); err != nil {
+	c, err := readClaims(body)
+	if err != nil {
 		return nil, err
 	}
-	is := (*v.issuers.Load())[unverified.id.Issuer]
+	is := (*v.issuers.Load())[c.id.Issuer]
 	if is == nil {
-		return nil, refuse(CodeIssuer, "issuer %.64q is not known here", unverified.id.Issuer)
+		return nil, refuse(CodeIssuer, "issuer %.64q is not known here", c.id.Issuer)
 	}
 	key, err := is.key(h)
 	if err != nil {
 		return nil, err
 	}
-	var c claims
-	if _, err := is.parser.ParseWithClaims(raw, &c, func(*jwt.Token) (any, error) { return key, nil }); err != nil {
+	if _, err := is.parser.ParseWithClaims(raw, c, func(*jwt.Token) (any, error) { return key, nil }); err != nil {
 		return nil, refusal(err)
 	}
-	return v.accept(is, &c)
+	return v.accept(is, c)
 }
 
 // accept holds verified claims to what the JWT library does not know.
 func (v *Verifier) accept(is *trusted, c *claims) (*Identity, error) {
-	if life := c.id.Expires.Sub(c.id.Issued); life <= 0 || life > MaxLife || c.begins.After(c.id.Expires) {
-		return nil, refuse(CodeLifetime, "it lives from %s to %s, at most %v are allowed", c.id.Issued.Format(time.RFC3339), c.id.Expires.Format(time.RFC3339), MaxLife)
+	if life := c.id.Expires.Sub(c.id.Issued); life <= 0 || life > longest(c.id.Kind) || c.begins.After(c.id.Expires) {
+		return nil, refuse(CodeLifetime, "it lives from %s to %s, at most %v are allowed", c.id.Issued.Format(time.RFC3339), c.id.Expires.Format(time.RFC3339), longest(c.id.Kind))
 	}
 	for _, m := range c.id.Memberships {
 		ours := func(d string) bool { return Within(m.Domain, d) }
@@ -167,16 +166,15 @@ func readHeader(data []byte) (h header, err error) {
 		return h, err
 	}
 	for name, raw := range fields {
-		var s *string
-		if err := json.Unmarshal(raw, &s); err != nil || s == nil {
-			return h, refuse(CodeHeader, "header %.40q is not a string", name)
-		}
+		s, ok := str(raw)
 		switch {
+		case !ok:
+			return h, refuse(CodeHeader, "header %.40q is not a string", name)
 		case name == "alg":
-			h.alg = *s
-		case name == "kid" && goodKeyID(*s):
-			h.kid = *s
-		case name == "typ" && (strings.EqualFold(*s, "JWT") || strings.EqualFold(*s, "at+jwt")):
+			h.alg = s
+		case name == "kid" && goodKeyID(s):
+			h.kid = s
+		case name == "typ" && (strings.EqualFold(s, "JWT") || strings.EqualFold(s, "at+jwt")):
 		default:
 			return h, refuse(CodeHeader, "header %.40q is not one of alg, kid and typ, or not a sound one", name)
 		}
