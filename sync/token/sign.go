@@ -64,8 +64,8 @@ type payload struct {
 }
 
 // Sign makes a token for a caller that lives so long from now. What no Verifier would accept is
-// an error: no audience, a life over MaxLife or, of services and devices, MaxStanding, a role everywhere, a membership in a malformed
-// domain, more than MaxMemberships of them or 8 KiB.
+// an error: no audience, a life over MaxLife (of services and devices MaxStanding), a role
+// everywhere, a membership in a malformed domain, more than MaxMemberships of them or 8 KiB.
 func (s *Signer) Sign(id *Identity, audience []string, life time.Duration) (string, error) {
 	if id.Kind == Local || id.Everywhere != None {
 		return "", errors.New("sign token: a role everywhere, or of this machine, is never signed")
