@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/headcount-hub/headcount/edge"
 )
@@ -19,7 +20,7 @@ func (b *builder) site() edge.Site {
 		})
 	}
 	for _, v := range b.root.list("doors") {
-		d := edge.Door{ID: v.str("id")}
+		d := edge.Door{ID: v.str("id"), HeldOpenAfter: duration(v, "held_open_after"), GrantWithin: duration(v, "grant_within")}
 		copy(d.Between[:], v.texts("between"))
 		s.Doors = append(s.Doors, d)
 	}
@@ -27,7 +28,7 @@ func (b *builder) site() edge.Site {
 		se := edge.Sensor{
 			ID: v.str("id"), Name: v.str("name"), Device: v.str("device"), Profile: v.str("profile"),
 			Class: edge.Class(v.str("class")), Space: v.str("space"), Door: v.str("door"),
-			Reversed: v.boolean("reversed"), Horizon: duration(v, "horizon"),
+			Reversed: v.boolean("reversed"), Direction: v.str("direction"), Horizon: duration(v, "horizon"),
 		}
 		if p := v.get("params"); p != nil && len(p.members) > 0 {
 			se.Params = map[string]float64{}
@@ -47,6 +48,7 @@ func (b *builder) checkSite(s *edge.Site) {
 	b.checkSpaces(s, spaces)
 	b.checkDoors(s, spaces)
 	b.checkSensors(s, spaces, doors)
+	b.checkGuards(s)
 	if !b.opts.SiteOnly && len(b.ps.list) == 0 {
 		b.warnBlind(s)
 	}
@@ -132,6 +134,22 @@ func (b *builder) checkDoors(s *edge.Site, spaces []string) {
 	}
 }
 
+// checkGuards notes alarms of doors that could never be, or would always be.
+func (b *builder) checkGuards(s *edge.Site) {
+	for i, n := range b.root.list("doors") {
+		d, path := s.Doors[i], fmt.Sprintf("doors[%d]", i)
+		for key, value := range map[string]time.Duration{"held_open_after": d.HeldOpenAfter, "grant_within": d.GrantWithin} {
+			if _, err := ParseDuration(n.str(key)); err == nil && value < time.Second {
+				b.ps.add(n.get(key), join(path, key), "delete it if the door is not to be watched", "must be at least 1s, not %s", n.str(key))
+			}
+		}
+		reader := slices.ContainsFunc(s.Sensors, func(se edge.Sensor) bool { return se.Door == d.ID && se.Class == edge.Badge })
+		if d.GrantWithin > 0 && !reader && !b.opts.SiteOnly {
+			b.ps.warn(n.get("grant_within"), join(path, "grant_within"), "give the door a sensor of the class badge", "every opening of %q will count as forced, as nobody can be granted one", d.ID)
+		}
+	}
+}
+
 func (b *builder) checkSensors(s *edge.Site, spaces, doors []string) {
 	devices := map[string]string{}
 	for i, n := range b.root.list("sensors") {
@@ -145,6 +163,9 @@ func (b *builder) checkSensors(s *edge.Site, spaces, doors []string) {
 		}
 		if se.Reversed && n.get("door") == nil {
 			b.ps.add(n.get("reversed"), join(path, "reversed"), "delete it", "is for sensors on doors only")
+		}
+		if se.Direction != "" && se.Class != edge.Badge {
+			b.ps.add(n.get("direction"), join(path, "direction"), "delete it", "is for sensors of the class badge only")
 		}
 		if _, err := ParseDuration(n.str("horizon")); err == nil && se.Horizon == 0 {
 			b.ps.add(n.get("horizon"), join(path, "horizon"), "delete it for the class's default", "must be longer than nothing")

@@ -186,8 +186,12 @@ func (h *Hub) openStore() error {
 	_, newest := h.journal.LastCommit()
 	h.clock = clock.New(newest)
 	h.started = h.clock.Now()
+	hide, err := badgeHider(h.cfg.Storage.Dir)
+	if err != nil {
+		return err
+	}
 	h.engine, err = engine.Open(engine.Options{
-		Journal: h.journal, Setup: setup(h.cfg, h.steered.revision()), Now: h.clock.Now, Budget: h.budget(), Log: h.log,
+		Hide: hide, Journal: h.journal, Setup: setup(h.cfg, h.steered.revision()), Now: h.clock.Now, Budget: h.budget(), Log: h.log,
 		Boot: engine.Boot{ID: h.boot, Version: h.opts.Version, Clock: string(h.clock.State()), Uplink: h.cfg.Uplink != nil},
 	})
 	return err
