@@ -1,34 +1,39 @@
-// Package notify tells organisations' webhooks about alerts. It follows the event table by a
-// cursor; what it decides about an event stands in the outbox in the same transaction that
-// moves the cursor, so a step of an alert is decided once, whatever crashes.
+// Package notify tells people and systems: organisations' channels, persons' inboxes, mail and
+// browsers. It follows the event table by a cursor; what it decides about an event stands in
+// its queue in the same transaction that moves the cursor, so a step of an alert is decided
+// once, whatever crashes. Timers of escalation stand in tables too.
 //
-// It guarantees that a webhook gets the steps of alerts in order, each at least once and with
-// the same key when again, and that what is not sent is recorded with the reason: too late (the
-// hub was offline when it happened: nobody is woken on Monday for Saturday's crowd), or the
-// hub's own to deliver. It takes over a hub's channel only after the hub reported failure or
-// fell silent.
+// It guarantees that a receiver gets the steps of an alert in order, each at least once and with
+// the same key when again; that what is not sent is recorded with the reason: too late (the hub
+// was offline when it happened: nobody is woken on Monday for Saturday's crowd), silenced,
+// inhibited, or the hub's own to deliver; and that what could not be sent becomes a dead letter
+// that can be listed and tried again. It takes over a hub's channel only after the hub reported
+// failure or fell silent.
+//
+// It refuses to follow redirects, to call private addresses unless that is allowed, and to show
+// secrets it was given.
 package notify
 
 import (
 	"context"
-	"encoding/json"
+	"embed"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/deliver"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // DefaultMaxAge is how old an event may be on arrival to be told.
 const DefaultMaxAge = 15 * time.Minute
 
-// Webhook is one channel of one organisation.
+// Webhook is one configured channel of one organisation; it is told every alert.
 type Webhook struct {
 	Org         string
 	Name        string // an alert that names it among its actions is the hub's to deliver here
@@ -37,29 +42,80 @@ type Webhook struct {
 	Channel     deliver.Channel
 }
 
-// Notifier decides and sends. Several processes may run one on the same database.
-type Notifier struct {
-	db    *store.DB
-	log   *slog.Logger
-	hooks []Webhook
-	now   func() time.Time
-	queue *queue
-	opts  deliver.Options
+// Options are what a Notifier needs. DB is required.
+type Options struct {
+	DB       *store.DB
+	Webhooks []Webhook
+	Mail     deliver.Channel // sends a message to its addresses; nil = no mail server: mails are kept
+	Push     *deliver.Push   // nil = no Web Push
+	Public   string          // URL of the page, such as https://headcount.example.org; empty = no links
+	Private  bool            // channels and push endpoints may be on private addresses
+
+	// Members lists the persons with at least a role in a domain, User finds one by id
+	// (store.ErrNotFound); nil = there are no persons. Both are called within transactions and
+	// must not write.
+	Members func(ctx context.Context, domain string, least token.Role) ([]Person, error)
+	User    func(ctx context.Context, id string) (Person, error)
+	// Domains lists the domains that own a site; nil = its organisation.
+	Domains func(store.Site) []string
+	// Acknowledge notes that somebody takes care of an alert; nil = links to acknowledge are not made.
+	Acknowledge func(ctx context.Context, site store.Site, alert, by string) error
+
+	Log *slog.Logger // nil = silent
 }
 
-// New makes a Notifier; Run starts it.
-func New(db *store.DB, hooks []Webhook, log *slog.Logger) *Notifier {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Notifier decides and sends. Several processes may run one on the same database. Its methods may
+// be called from many goroutines.
+type Notifier struct {
+	o      Options
+	db     *store.DB
+	log    *slog.Logger
+	hooks  []Webhook
+	now    func() time.Time
+	queue  *queue
+	opts   deliver.Options
+	timers chan struct{} // size 1: a token that says look at the timers again
+
+	mu       sync.Mutex // guards what follows
+	channels map[string]*sender
+	runner   *deliver.Runner
+}
+
+// New makes a Notifier and brings its tables up to date; Run starts it.
+func New(ctx context.Context, o Options) (*Notifier, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Notifier{db: db, log: log, hooks: slices.Clone(hooks), now: time.Now, opts: deliver.Options{Log: log}}
+	if o.Domains == nil {
+		o.Domains = func(s store.Site) []string { return []string{s.Org} }
+	}
+	n := &Notifier{o: o, db: o.DB, log: o.Log, hooks: slices.Clone(o.Webhooks), now: time.Now,
+		opts: deliver.Options{Log: o.Log}, timers: make(chan struct{}, 1), channels: map[string]*sender{}}
 	for i := range n.hooks {
 		if h := &n.hooks[i]; h.MaxAge <= 0 {
 			h.MaxAge = DefaultMaxAge
 		}
 	}
-	n.queue = newQueue(db, log)
-	return n
+	n.queue = newQueue(n)
+	if err := o.DB.Migrate(ctx, "notify", migrations, "migrations"); err != nil {
+		return nil, err
+	}
+	return n, errors.Join(n.reload(ctx), n.release(ctx))
+}
+
+// release lets mails go that were kept for want of a mail server, unless they are a day old.
+func (n *Notifier) release(ctx context.Context) error {
+	if n.o.Mail == nil {
+		return nil
+	}
+	const update = `UPDATE notify_deliveries SET state = 'due', reason = '', updated = ? WHERE state = 'held' AND updated > ?`
+	now := n.now()
+	return n.db.Update(ctx, func(tx *store.Tx) error {
+		return tx.Exec(update, store.Millis(now), store.Millis(now.Add(-24*time.Hour)))
+	})
 }
 
 // cursor names the notifier among the followers of the event table.
@@ -72,6 +128,8 @@ func (n *Notifier) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { n.send(ctx) })
+	wg.Go(func() { n.clock(ctx) })
+	wg.Go(func() { n.sweep(ctx) })
 	for {
 		changed := n.db.Changed()
 		more, err := n.Decide(ctx)
@@ -108,7 +166,7 @@ func (n *Notifier) Decide(ctx context.Context) (more bool, err error) {
 			return err
 		}
 		for _, e := range events {
-			if err := n.decide(tx, e); err != nil {
+			if err := n.decide(ctx, tx, e); err != nil {
 				return fmt.Errorf("event %d: %w", e.ID, err)
 			}
 		}
@@ -118,131 +176,34 @@ func (n *Notifier) Decide(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	n.queue.kick()
+	n.wake()
 	return len(events) == pageEvents, nil
 }
 
-// decide writes what one event means to the outbox.
-func (n *Notifier) decide(tx *store.Tx, e store.Event) error {
-	rec, err := edge.ParseRecord(e.Body)
-	if err != nil {
-		return nil // ingest has let it pass; it says nothing that could be sent
-	}
-	switch edge.EventType(e.Type) {
-	case edge.ActionDelivered, edge.ActionFailed:
-		return n.action(tx, e, rec.Data)
-	}
-	var a edge.Alert
-	if err := json.Unmarshal(rec.Data, &a); err != nil {
-		return nil
-	}
-	for _, h := range n.hooks {
-		if h.Org != e.Org || rank(a.Severity) < rank(h.MinSeverity) {
-			continue
-		}
-		d, err := n.judge(tx, h, e, a)
-		if err != nil {
-			return err
-		}
-		if err := tx.AddDelivery(d); err != nil {
-			return err
-		}
-	}
-	if a.Rule == store.RuleHubOffline && strings.HasPrefix(a.ID, "cloud:") && edge.EventType(e.Type) == edge.AlertRaised {
-		return n.takeOver(tx, e.Site, "", "", "the hub is offline")
-	}
-	return nil
-}
+// keep is how long ended deliveries and read notices stay.
+const keep = 90 * 24 * time.Hour
 
-// judge decides about one event for one webhook.
-func (n *Notifier) judge(tx *store.Tx, h Webhook, e store.Event, a edge.Alert) (store.Delivery, error) {
-	now := n.now()
-	d := store.Delivery{
-		Event: e.ID, Org: e.Org, Site: e.Site, Webhook: h.Name, Alert: a.ID, Type: e.Type, At: e.At,
-		State: store.DeliveryDue, Updated: now,
-	}
-	age := now.Sub(e.At)
-	switch {
-	case age > h.MaxAge:
-		d.State, d.Reason = store.DeliveryLate, fmt.Sprintf("arrived %s after the event", age.Round(time.Second))
-	case slices.Contains(a.Actions, h.Name):
-		d.State, d.Reason = store.DeliveryHub, "the hub delivers this itself"
-	}
-	if edge.EventType(e.Type) != edge.AlertCleared || d.State != store.DeliveryDue {
-		return d, nil
-	}
-	raised, err := tx.FindDelivery(e.Site, a.ID, string(edge.AlertRaised), h.Name)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-	case err != nil:
-		return d, err
-	case raised.State == store.DeliveryLate || raised.State == store.DeliveryFailed || raised.State == store.DeliveryCancelled:
-		d.State, d.Reason = store.DeliveryLate, "that it was raised was not told either"
-	}
-	return d, nil
-}
-
-// action takes a hub's report about one of its own actions.
-func (n *Notifier) action(tx *store.Tx, e store.Event, data json.RawMessage) error {
-	var report struct {
-		Job    string `json:"job"`
-		Action string `json:"action"`
-		Event  string `json:"event"`
-	}
-	if err := json.Unmarshal(data, &report); err != nil {
-		return nil
-	}
-	alert, ok := strings.CutSuffix(report.Job, "/"+report.Event+"/"+report.Action)
-	if !ok {
-		alert = e.Subject
-	}
-	if edge.EventType(e.Type) == edge.ActionFailed {
-		return n.takeOver(tx, e.Site, alert, report.Action, "the hub could not deliver it")
-	}
-	waiting, err := tx.Waiting(e.Site, alert, report.Action)
-	if err != nil {
-		return err
-	}
-	for _, d := range waiting {
-		if d.Type != report.Event {
-			continue
+// sweep deletes what has ended long ago, now and then.
+func (n *Notifier) sweep(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		old := store.Millis(n.now().Add(-keep))
+		err := n.db.Update(ctx, func(tx *store.Tx) error {
+			return errors.Join(
+				tx.Exec(`DELETE FROM notify_deliveries WHERE updated < ? AND state NOT IN ('due', 'hub')`, old),
+				tx.Exec(`DELETE FROM notify_inbox WHERE seen > 0 AND seen < ?`, old),
+				tx.Exec(`DELETE FROM notify_acks WHERE expires < ?`, old),
+				tx.Exec(`DELETE FROM notify_silences WHERE ends > 0 AND ends < ?`, old))
+		})
+		if err != nil && ctx.Err() == nil {
+			n.log.Error("old notifications not deleted", "err", err)
 		}
-		d.State, d.Reason, d.Updated = store.DeliveryByHub, "", n.now()
-		if _, err := tx.PutDelivery(d, store.DeliveryHub); err != nil {
-			return err
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
 		}
 	}
-	return nil
-}
-
-// takeOver makes due what waits for a hub, unless it is too old by now.
-func (n *Notifier) takeOver(tx *store.Tx, site int64, alert, webhook, why string) error {
-	waiting, err := tx.Waiting(site, alert, webhook)
-	if err != nil {
-		return err
-	}
-	now := n.now()
-	for _, d := range waiting {
-		h, ok := n.hook(d)
-		d.State, d.Reason, d.Updated = store.DeliveryDue, why, now
-		if !ok {
-			d.State, d.Reason = store.DeliveryCancelled, "the webhook is not configured any more"
-		} else if now.Sub(d.At) > h.MaxAge {
-			d.State, d.Reason = store.DeliveryLate, why+"; too old by then"
-		}
-		if _, err := tx.PutDelivery(d, store.DeliveryHub); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hook finds the webhook of a delivery.
-func (n *Notifier) hook(d store.Delivery) (Webhook, bool) {
-	i := slices.IndexFunc(n.hooks, func(h Webhook) bool { return h.Org == d.Org && h.Name == d.Webhook })
-	if i < 0 {
-		return Webhook{}, false
-	}
-	return n.hooks[i], true
 }
 
 func rank(s edge.Severity) int {

@@ -87,7 +87,9 @@ func newRig(t *testing.T) *rig {
 }
 
 func (r *rig) notifier(hooks ...Webhook) *Notifier {
-	n := New(r.db, hooks, nil)
+	r.Helper()
+	n, err := New(r.Context(), Options{DB: r.db, Webhooks: hooks})
+	r.must(err)
 	n.now = func() time.Time { return r.now }
 	n.opts = deliver.Options{FirstRetry: time.Millisecond, LastRetry: 5 * time.Millisecond, Breaker: 1000}
 	return n
@@ -145,21 +147,19 @@ func (r *rig) settle(n *Notifier) {
 		r.must(err)
 		left, err := r.db.NotifyEvents(r.Context(), int64(at.Position), 1)
 		r.must(err)
-		counts, err := r.db.CountDeliveries(r.Context())
+		due, err := List(r.Context(), r.db, Query{State: Due})
 		r.must(err)
-		return len(left) == 0 && counts[store.DeliveryDue] == 0
+		return len(left) == 0 && len(due) == 0
 	})
 }
 
 // states lists the outbox as type:alert=state, oldest first.
 func (r *rig) states() (out []string) {
 	r.Helper()
-	sites, err := r.db.Sites(r.Context())
-	r.must(err)
-	rows, err := r.db.Deliveries(r.Context(), sites[0].ID, 1000)
+	rows, err := List(r.Context(), r.db, Query{Limit: 1000})
 	r.must(err)
 	for _, d := range slices.Backward(rows) {
-		out = append(out, fmt.Sprintf("%s:%s=%s", strings.TrimPrefix(d.Type, "alert."), d.Alert, d.State))
+		out = append(out, fmt.Sprintf("%s:%s=%s", strings.TrimPrefix(d.Message.Type, "alert."), d.Alert, d.State))
 	}
 	return out
 }
@@ -312,7 +312,8 @@ func TestTwoNotifiersTellOnce(t *testing.T) {
 	second, err := store.Open(t.Context(), r.path)
 	r.must(err)
 	defer second.Close()
-	other := New(second, []Webhook{{Org: "acme", Name: "facilities", Channel: r.rec}}, nil)
+	other, err := New(t.Context(), Options{DB: second, Webhooks: []Webhook{{Org: "acme", Name: "facilities", Channel: r.rec}}})
+	r.must(err)
 	for i := range 30 {
 		r.tell(edge.AlertRaised, start, alert(fmt.Sprint("a", i)))
 	}

@@ -5,63 +5,44 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/store"
-	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/deliver"
 )
 
-// The pace of looking into the outbox.
+// The pace of looking into the queue.
 const (
-	claimFor    = time.Minute      // longer than an attempt
-	idleLook    = 30 * time.Second // another process may have died with something claimed
+	claimFor    = time.Minute     // longer than an attempt
+	idleLook    = 5 * time.Second // another process may have died with something claimed; quiet hours end
 	pageDue     = 500
 	sqlPatience = 5 * time.Second
 )
 
-// send delivers what the outbox holds until ctx ends.
+// send delivers what the queue holds until ctx ends.
 func (n *Notifier) send(ctx context.Context) {
-	channels := map[string]deliver.Channel{}
-	for _, h := range n.hooks {
-		name := channelName(h.Org, h.Name)
-		channels[name] = &claiming{queue: n.queue, name: name, Channel: h.Channel}
+	opts := n.opts
+	opts.Find = func(name string) deliver.Channel {
+		if s := n.channel(name); s != nil {
+			return s
+		}
+		return nil
 	}
+	runner := deliver.New(n.queue, nil, opts)
+	n.mu.Lock()
+	n.runner = runner
+	n.mu.Unlock()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { n.queue.look(ctx) })
-	_ = deliver.New(n.queue, channels, n.opts).Run(ctx) // it returns nil
+	wg.Go(func() { n.look(ctx) })
+	_ = runner.Run(ctx) // it returns nil
 }
 
-func channelName(org, webhook string) string { return org + "/" + webhook }
-
-// queue is the outbox as a deliver.Queue.
-type queue struct {
-	db      *store.DB
-	log     *slog.Logger
-	owner   string
-	changed chan struct{} // size 1: a token that says look again
-
-	mu   sync.Mutex // guards jobs
-	jobs map[int64]deliver.Job
-}
-
-func newQueue(db *store.DB, log *slog.Logger) *queue {
-	return &queue{db: db, log: log, owner: rand.Text(), changed: make(chan struct{}, 1), jobs: map[int64]deliver.Job{}}
-}
-
-func (q *queue) kick() {
-	select {
-	case q.changed <- struct{}{}:
-	default:
-	}
-}
-
-// look kicks from time to time.
-func (q *queue) look(ctx context.Context) {
+// look kicks from time to time, and takes over channels that another process has changed.
+func (n *Notifier) look(ctx context.Context) {
 	tick := time.NewTicker(idleLook)
 	defer tick.Stop()
 	for {
@@ -69,8 +50,43 @@ func (q *queue) look(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			q.kick()
 		}
+		if err := n.reload(ctx); err != nil && ctx.Err() == nil {
+			n.log.Error("channels not read; looked at again soon", "err", err)
+		}
+		n.queue.kick()
+	}
+}
+
+// Channels tells how the channels fare that have sent something in this process.
+func (n *Notifier) Channels() []deliver.ChannelStatus {
+	n.mu.Lock()
+	runner := n.runner
+	n.mu.Unlock()
+	if runner == nil {
+		return nil
+	}
+	return runner.Status()
+}
+
+// queue is the table as a deliver.Queue.
+type queue struct {
+	n       *Notifier
+	owner   string
+	changed chan struct{} // size 1: a token that says look again
+
+	mu   sync.Mutex // guards jobs
+	jobs map[string]Delivery
+}
+
+func newQueue(n *Notifier) *queue {
+	return &queue{n: n, owner: rand.Text(), changed: make(chan struct{}, 1), jobs: map[string]Delivery{}}
+}
+
+func (q *queue) kick() {
+	select {
+	case q.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -81,85 +97,85 @@ func (q *queue) Changed() <-chan struct{} { return q.changed }
 func (q *queue) Pending() []deliver.Job {
 	ctx, cancel := context.WithTimeout(context.Background(), sqlPatience)
 	defer cancel()
-	rows, err := q.db.DueDeliveries(ctx, q.owner, time.Now(), pageDue)
+	rows, err := due(ctx, q.n.db, q.owner, time.Now(), pageDue)
 	if err != nil {
-		q.log.Error("outbox not read; looked at again soon", "err", err)
+		q.n.log.Error("queue not read; looked at again soon", "err", err)
 		return nil
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	known := q.jobs
-	q.jobs = make(map[int64]deliver.Job, len(rows))
-	var out []deliver.Job
-	for _, d := range rows {
-		j, ok := known[d.ID]
-		if !ok {
-			if j, err = q.job(ctx, d); err != nil {
-				q.log.Error("notification cannot be made", "delivery", d.ID, "err", err)
-				continue
-			}
+	q.jobs = make(map[string]Delivery, len(rows))
+	out := make([]deliver.Job, len(rows))
+	for i, d := range rows {
+		id := strconv.FormatInt(d.ID, 10)
+		q.jobs[id] = d
+		created := d.Updated
+		if d.Due.After(created) {
+			created = d.Due
 		}
-		q.jobs[d.ID] = j
-		out = append(out, j)
+		out[i] = deliver.Job{ID: id, Channel: d.Channel, Order: d.Order, Created: created, Message: d.Message}
 	}
 	return out
 }
 
-// job makes the message of a row.
-func (q *queue) job(ctx context.Context, d store.Delivery) (deliver.Job, error) {
-	e, err := q.db.Event(ctx, d.Event)
-	if err != nil {
-		return deliver.Job{}, err
-	}
-	rec, err := edge.ParseRecord(e.Body)
-	if err != nil {
-		return deliver.Job{}, err
-	}
-	return deliver.Job{
-		ID: strconv.FormatInt(d.ID, 10), Channel: channelName(d.Org, d.Webhook), Created: d.Updated,
-		Order: e.SiteName + "/" + d.Alert,
-		Message: deliver.Message{
-			Key:    fmt.Sprintf("%s/%s/%s/%s", e.Org, e.SiteName, d.Alert, d.Type),
-			Source: "/" + e.Org + "/" + e.SiteName, Type: e.Type, Subject: d.Alert, At: e.At, Data: rec.Data,
-		},
-	}, nil
-}
-
-// Done is of deliver.Queue.
+// Done is of deliver.Queue. The text of a delivered mail is not kept.
 func (q *queue) Done(ctx context.Context, r deliver.Result) error {
 	id, err := strconv.ParseInt(r.Job, 10, 64)
 	if err != nil {
 		return fmt.Errorf("job %q is not of this queue", r.Job)
 	}
-	d := store.Delivery{ID: id, State: store.DeliveryDone, Updated: time.Now()}
+	state, reason := Done, ""
 	if !r.Delivered {
-		d.State, d.Reason = store.DeliveryFailed, r.Error
+		state, reason = Failed, r.Error
 	}
+	q.mu.Lock()
+	d := q.jobs[r.Job]
+	q.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sqlPatience)
 	defer cancel()
-	return q.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.PutDelivery(d, store.DeliveryDue)
-		return err
+	return q.n.db.Update(ctx, func(tx *store.Tx) error {
+		if _, err := put(tx, id, Due, state, reason, time.Now()); err != nil {
+			return err
+		}
+		if state != Done || d.Message.Type != mailType {
+			return nil
+		}
+		m := d.Message
+		m.Text = ""
+		return tx.Exec(`UPDATE notify_deliveries SET message = ? WHERE id = ?`, toJSON(m), id)
 	})
 }
 
-// claiming is a channel that claims a delivery before it sends it.
-type claiming struct {
-	deliver.Channel
-	queue *queue
-	name  string
+// delivery returns the row of a job.
+func (q *queue) delivery(job string) (Delivery, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d, ok := q.jobs[job]
+	return d, ok
+}
+
+// sender is a channel that claims a delivery before it sends it.
+type sender struct {
+	n       *Notifier
+	version string // of what it was made from
+	deliver func(context.Context, Delivery) error
 }
 
 // errElsewhere says that another process is at it.
 var errElsewhere = errors.New("another process is sending it")
 
 // Deliver is of deliver.Channel.
-func (c *claiming) Deliver(ctx context.Context, m deliver.Message) error {
-	id, ok := c.queue.find(c.name, m.Key)
+func (s *sender) Deliver(context.Context, deliver.Message) error {
+	return fmt.Errorf("%w: only jobs of the queue can be sent", deliver.ErrRefused)
+}
+
+// DeliverJob is of deliver.JobChannel.
+func (s *sender) DeliverJob(ctx context.Context, j deliver.Job) error {
+	d, ok := s.n.queue.delivery(j.ID)
 	mine := false
-	err := c.queue.db.Update(ctx, func(tx *store.Tx) (err error) {
+	err := s.n.db.Update(ctx, func(tx *store.Tx) (err error) {
 		now := time.Now()
-		mine, err = tx.Claim(id, c.queue.owner, now, now.Add(claimFor))
+		mine, err = claim(tx, d.ID, s.n.queue.owner, now, now.Add(claimFor))
 		return err
 	})
 	if err != nil {
@@ -168,17 +184,30 @@ func (c *claiming) Deliver(ctx context.Context, m deliver.Message) error {
 	if !ok || !mine {
 		return &deliver.RetryAfter{Wait: claimFor, Err: errElsewhere}
 	}
-	return c.Channel.Deliver(ctx, m)
+	return s.deliver(ctx, d)
 }
 
-// find returns the row of a message.
-func (q *queue) find(channel, key string) (int64, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for id, j := range q.jobs {
-		if j.Channel == channel && j.Message.Key == key {
-			return id, true
+// channel finds the channel of a name; nil when there is none.
+func (n *Notifier) channel(name string) *sender {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.channels[name]
+	if s == nil && n.o.Push != nil && strings.HasPrefix(name, pushPrefix) {
+		s = &sender{n: n, deliver: n.sendPush}
+		n.channels[name] = s
+	}
+	return s
+}
+
+// sendMail sends a mail to an address, or to where a person reads mail now.
+func (n *Notifier) sendMail(ctx context.Context, d Delivery) error {
+	m, to := d.Message, d.Target
+	if id, ok := strings.CutPrefix(to, "user:"); ok {
+		var err error
+		if to, err = n.address(ctx, id); err != nil {
+			return err
 		}
 	}
-	return 0, false
+	m.To = []string{to}
+	return n.o.Mail.Deliver(ctx, m)
 }

@@ -78,10 +78,10 @@ func (tx *Tx) Waiting(site int64, alert, webhook string) ([]Delivery, error) {
 }
 
 // NotifyEvents lists at most limit events with a higher id than after that notifications follow
-// from: alerts raised and cleared, and what became of the hub's own actions.
+// from: alerts raised, acknowledged and cleared, and what became of the hub's own actions.
 func (db *DB) NotifyEvents(ctx context.Context, after int64, limit int) ([]Event, error) {
 	const query = `SELECT ` + eventColumns + ` FROM events e JOIN sites s ON s.id = e.site
-		WHERE e.id > ? AND e.type IN ('alert.raised', 'alert.cleared', 'action.delivered', 'action.failed') ORDER BY e.id LIMIT ?`
+		WHERE e.id > ? AND e.type IN ('alert.raised', 'alert.acknowledged', 'alert.cleared', 'action.delivered', 'action.failed') ORDER BY e.id LIMIT ?`
 	rows, err := db.read.QueryContext(ctx, query, after, limit)
 	return collect(rows, err, scanEvent)
 }

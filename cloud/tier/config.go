@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/deliver"
 	"github.com/headcount-hub/headcount/sync/wire"
 )
 
@@ -25,6 +26,8 @@ type Config struct {
 	NATS          NATS           `yaml:"nats"`
 	Organisations []Organisation `yaml:"organisations"`
 	WorkOrders    WorkOrders     `yaml:"workorders"`
+	Mail          Mail           `yaml:"mail"`
+	Notify        Notify         `yaml:"notify"`
 
 	Version string       `yaml:"-"` // of the program, as it is shown
 	Log     *slog.Logger `yaml:"-"` // nil = silent
@@ -65,11 +68,12 @@ type Organisation struct {
 
 // Webhook is told about the alerts of an organisation's sites.
 type Webhook struct {
-	Name        string        `yaml:"name"` // a hub's alert that names it among its actions is the hub's to deliver
-	URL         string        `yaml:"url"`
-	SecretFile  string        `yaml:"secret_file"`  // signs the requests
-	MinSeverity edge.Severity `yaml:"min_severity"` // info by default
-	MaxAge      time.Duration `yaml:"max_age"`      // what arrives later is recorded, not sent; 15m by default
+	Name        string         `yaml:"name"` // a hub's alert that names it among its actions is the hub's to deliver
+	URL         string         `yaml:"url"`
+	SecretFile  string         `yaml:"secret_file"`  // signs the requests
+	Format      deliver.Format `yaml:"format"`       // cloudevents (default) or alertmanager
+	MinSeverity edge.Severity  `yaml:"min_severity"` // info by default
+	MaxAge      time.Duration  `yaml:"max_age"`      // what arrives later is recorded, not sent; 15m by default
 }
 
 // The defaults of Config.
@@ -123,6 +127,7 @@ func (c *Config) resolve(dir string) {
 		&c.Data, &c.HTTP.TokenFile, &c.HTTP.Certificate, &c.HTTP.Key,
 		&c.NATS.Certificate, &c.NATS.Key, &c.NATS.CredentialsFile, &c.NATS.AccountSeedFile,
 		&c.WorkOrders.Tools,
+		&c.Mail.PasswordFile, &c.Mail.CAFile,
 	}
 	for i := range c.Organisations {
 		for j := range c.Organisations[i].Webhooks {
@@ -153,6 +158,8 @@ func (c *Config) check() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	c.HTTP.check(bad)
 	c.WorkOrders.check(bad)
+	c.Mail.check(bad)
+	c.Notify.check(bad)
 	if (c.NATS.Certificate == "") != (c.NATS.Key == "") {
 		bad("nats: certificate and key belong together")
 	}
@@ -176,6 +183,9 @@ func (c *Config) check() error {
 			}
 			if !slices.Contains([]edge.Severity{"", edge.Info, edge.Warning, edge.Critical}, w.MinSeverity) {
 				bad("organisation %q: webhook %q: min_severity %q, want info, warning or critical", o.ID, w.Name, w.MinSeverity)
+			}
+			if !slices.Contains([]deliver.Format{"", deliver.CloudEvents, deliver.Alertmanager}, w.Format) {
+				bad("organisation %q: webhook %q: format %q, want cloudevents or alertmanager", o.ID, w.Name, w.Format)
 			}
 			if w.MaxAge < 0 {
 				bad("organisation %q: webhook %q: max_age is negative", o.ID, w.Name)

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/headcount-hub/headcount/cloud/store"
 )
 
 // metrics is what Prometheus reads.
@@ -72,16 +71,14 @@ func (m *metrics) handler() http.Handler {
 type tables struct{ t *Tier }
 
 var (
-	sitesDesc      = prometheus.NewDesc("headcount_cloud_sites", "Sites by whether their hub is heard.", []string{"state"}, nil)
-	alertsDesc     = prometheus.NewDesc("headcount_cloud_open_alerts", "Open alerts of all sites.", nil, nil)
-	deliveriesDesc = prometheus.NewDesc("headcount_cloud_deliveries", "Notifications by state.", []string{"state"}, nil)
+	sitesDesc  = prometheus.NewDesc("headcount_cloud_sites", "Sites by whether their hub is heard.", []string{"state"}, nil)
+	alertsDesc = prometheus.NewDesc("headcount_cloud_open_alerts", "Open alerts of all sites.", nil, nil)
 )
 
 // Describe lists the metrics.
 func (c *tables) Describe(ch chan<- *prometheus.Desc) {
 	ch <- sitesDesc
 	ch <- alertsDesc
-	ch <- deliveriesDesc
 }
 
 // Collect reads the tables; what cannot be read is left out and health says so.
@@ -101,10 +98,5 @@ func (c *tables) Collect(ch chan<- prometheus.Metric) {
 			sum += n
 		}
 		gauge(alertsDesc, sum)
-	}
-	if counts, err := c.t.db.CountDeliveries(ctx); err == nil {
-		for _, state := range []store.DeliveryState{store.DeliveryDue, store.DeliveryHub, store.DeliveryDone, store.DeliveryByHub, store.DeliveryLate, store.DeliveryFailed, store.DeliveryCancelled} {
-			gauge(deliveriesDesc, counts[state], string(state))
-		}
 	}
 }

@@ -91,10 +91,7 @@ func Start(ctx context.Context, cfg Config) (*Tier, error) {
 
 // start builds sink first: database, bus, ingest, then who serves.
 func (t *Tier) start(ctx context.Context) error {
-	hooks, err := webhooks(t.cfg)
-	if err != nil {
-		return err
-	}
+	var err error
 	if t.lock, t.db, err = openData(ctx, t.cfg.Data); err != nil {
 		return err
 	}
@@ -104,7 +101,6 @@ func (t *Tier) start(ctx context.Context) error {
 	log := t.cfg.Log
 	t.twin = twin.New(t.db, log)
 	t.ingest = ingest.New(ingest.Config{DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), MakeStream: t.bus.EnsureOrg, Projector: t.twin, Log: log})
-	t.notify = notify.New(t.db, hooks, log)
 	t.socket = socket.New(t.db, states{t}, twin.StateEvent)
 	t.metrics.watch(t)
 	if err := t.newParts(ctx); err != nil {
@@ -122,7 +118,6 @@ func (t *Tier) start(ctx context.Context) error {
 			t.wg.Go(func() { t.end(p.run(t.ctx)) })
 		}
 	}
-	t.wg.Go(func() { t.notify.Run(t.ctx) })
 	t.wg.Go(func() { t.end(t.ingest.Run(t.ctx)) })
 	t.wg.Go(func() { t.serve(t.server, t.listener) })
 	t.wg.Go(func() { t.serve(t.control, t.admin) })

@@ -37,7 +37,6 @@ func (t *Twin) Routes() []route.Route {
 	get("/v1/sites/{site}/events", "What happened there", t.events)
 	get("/v1/sites/{site}/readings", "Newest readings", t.readings)
 	get("/v1/sites/{site}/loss", "What did not arrive, and why", t.loss)
-	get("/v1/sites/{site}/deliveries", "What was told to whom", t.deliveries)
 	add(http.MethodPost, "/v1/sites/{site}/alerts/{id}/acknowledge", "Acknowledge an alert", token.Operator,
 		func(r *route.Request, s store.Site) (any, error) { return t.acknowledge(r.Request, s, r.Who.Who()) })
 	return routes
@@ -298,35 +297,6 @@ func (t *Twin) loss(r *http.Request, s store.Site) (any, error) {
 		entries = []edge.LossEntry{}
 	}
 	return map[string]any{"loss": entries}, err
-}
-
-// Delivery is one element of GET /v1/sites/{site}/deliveries: what was told to whom.
-type Delivery struct {
-	Event    string    `json:"event"`
-	Webhook  string    `json:"webhook"`
-	Alert    string    `json:"alert"`
-	Type     string    `json:"type"`
-	State    string    `json:"state"`
-	Reason   string    `json:"reason,omitempty"`
-	Attempts int       `json:"attempts"`
-	At       time.Time `json:"at"`
-	Updated  time.Time `json:"updated"`
-}
-
-func (t *Twin) deliveries(r *http.Request, s store.Site) (any, error) {
-	limit, err := intParam(r, "limit", 100, 1000)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := t.db.Deliveries(r.Context(), s.ID, limit)
-	out := make([]Delivery, len(rows))
-	for i, d := range rows {
-		out[i] = Delivery{
-			Event: strconv.FormatInt(d.Event, 10), Webhook: d.Webhook, Alert: d.Alert, Type: d.Type, State: string(d.State), Reason: d.Reason,
-			Attempts: d.Attempts, At: d.At, Updated: d.Updated,
-		}
-	}
-	return map[string]any{"deliveries": out}, err
 }
 
 // intParam reads a number of 1..most.

@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -219,8 +220,7 @@ func (t *Twin) readings(r *http.Request, s store.Site) (any, error) {
 	return map[string]any{"readings": out}, nil
 }
 
-// acknowledge notes that somebody takes care of an alert. The first one stays; the hub keeps
-// its own.
+// acknowledge is Acknowledge with the note of a request's body.
 func (t *Twin) acknowledge(r *http.Request, s store.Site, by string) (any, error) {
 	var body struct {
 		Note string `json:"note"`
@@ -231,12 +231,18 @@ func (t *Twin) acknowledge(r *http.Request, s store.Site, by string) (any, error
 	if len(body.Note) > 500 {
 		return nil, problem(http.StatusBadRequest, "the note has %d bytes, at most 500 are possible", len(body.Note))
 	}
+	return t.Acknowledge(r.Context(), s, r.PathValue("id"), by, body.Note)
+}
+
+// Acknowledge notes that somebody takes care of an alert. The first one stays; the hub keeps its
+// own. Errors are problems of the API: 404 there is no such alert, 409 it was cleared.
+func (t *Twin) Acknowledge(ctx context.Context, s store.Site, alert, by, note string) (edge.Alert, error) {
 	var out edge.Alert
-	err := t.db.Update(r.Context(), func(tx *store.Tx) error {
-		a, err := tx.Alert(s.ID, r.PathValue("id"))
+	err := t.db.Update(ctx, func(tx *store.Tx) error {
+		a, err := tx.Alert(s.ID, alert)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			return problem(http.StatusNotFound, "there is no alert %q on site %s", r.PathValue("id"), s.Site)
+			return problem(http.StatusNotFound, "there is no alert %q on site %s", alert, s.Site)
 		case err != nil:
 			return err
 		case a.Alert.State == edge.StateCleared:
@@ -246,7 +252,7 @@ func (t *Twin) acknowledge(r *http.Request, s store.Site, by string) (any, error
 			return nil
 		}
 		a.AckAt, a.AckBy = edge.Millis(t.now()), by
-		if err := tx.Acknowledge(s.ID, a.Alert.ID, by, body.Note, a.AckAt); err != nil {
+		if err := tx.Acknowledge(s.ID, a.Alert.ID, by, note, a.AckAt); err != nil {
 			return err
 		}
 		out = merged(a)
