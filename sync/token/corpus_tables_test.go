@@ -206,6 +206,12 @@ func times(c *corpus) {
 	c.claims("", "dates with fractions", payload.with("iat", unix(-time.Minute)+".123").with("nbf", unix(-time.Minute)+".5").with("exp", unix(time.Minute)+".999"))
 	c.claims("", "lives 24 h", at("iat", 0).with("nbf", unix(0)).with("exp", unix(24*time.Hour)))
 	c.claims(token.CodeLifetime, "lives 24 h and a second", at("iat", 0).with("exp", unix(24*time.Hour+time.Second)))
+	for _, kind := range []string{"service", "device"} {
+		year := at("iat", 0).with("nbf", unix(0)).with("kind", quote(kind))
+		c.claims("", kind+" lives a year", year.with("exp", unix(366*24*time.Hour)))
+		c.claims(token.CodeLifetime, kind+" lives two years", year.with("exp", unix(732*24*time.Hour)))
+	}
+	c.claims(token.CodeLifetime, "lives a year without being a service", at("exp", 364*24*time.Hour).without("kind"))
 	c.claims(token.CodeLifetime, "lives ten years", at("exp", 10*365*24*time.Hour))
 	c.claims(token.CodeLifetime, "lives since 1970", payload.with("iat", "0"))
 	c.claims(token.CodeLifetime, "ends before it was issued", at("exp", -30*time.Second).with("iat", unix(-20*time.Second)))

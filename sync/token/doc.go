@@ -8,7 +8,7 @@
 // from a known one by case only, every segment has one encoding only.
 //
 // It refuses whatever a token says about how it wants to be verified (jku, jwk, x5u, x5c, crit,
-// zip, b64, …), tokens over 8 KiB or living over 24 h, more than 128 memberships, wildcard
-// domains, and HS256 except from an issuer that has a shared secret and nothing else. It never
+// zip, b64, …), tokens over 8 KiB, people's tokens living over 24 h and others over 370 days,
+// more than 128 memberships, wildcard domains, and HS256 except from an issuer that has a shared secret and nothing else. It never
 // asks a network.
 package token
