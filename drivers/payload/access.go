@@ -88,6 +88,7 @@ func accessVocabulary() map[string]*field {
 		m[name] = &field{role: roleEventID}
 	}
 	m["zone"] = &field{role: roleZone}
+	m["count"] = m["people"]
 	other := *m[string(edge.BadgeID)] // the badge's own name wins over these
 	for _, name := range strings.Fields("badge_id badge_number card card_id card_number card_uid uid credential credential_id tag holder cardholder user user_id person name") {
 		m[name] = &other

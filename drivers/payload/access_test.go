@@ -27,7 +27,7 @@ func TestAccessMessages(t *testing.T) {
 		{`[{"event":"door.opened","door":"d"},{"event":"door.held_open","door":"d"}]`, "d contact state open\nd door_alarm alarm held_open"},
 		{"{\"event\":\"door.closed\",\"door\":\"d\"}\n\n{\"event\":\"door.forced\",\"door\":\"e\"}\n", "d contact state closed\ne door_alarm alarm forced"},
 		{`{"event":"camera.offline","camera":"c1"}`, "c1 health state offline"},
-		{`{"event":"person.detected","camera":"c1","zone":"desk","count":2,"people":2}`, "c1/desk count_abs absolute 2"},
+		{`{"event":"person.detected","camera":"c1","zone":"desk","count":2}`, "c1/desk count_abs absolute 2"},
 		{`{"event":"person.detected","camera":"c1"}`, "c1 presence motion-state true"},
 		{`{"event":"motion.detected","camera":"c1"}`, "c1 presence motion-state true"},
 		{`{"event":"access.granted","reader":"r1","wiegand":"26:2C33039"}`, "r1 access event granted\nr1 badge event 97-38940"},

@@ -68,7 +68,7 @@ func defaults(c edge.Class) params {
 	case edge.LineBeam:
 		return line(.10, .12, .02)
 	case edge.Badge:
-		return line(.10, .30, .005)
+		return line(.05, .08, .005)
 	case edge.MMWave:
 		p := state(.97, .03, 12*time.Hour)
 		p.kappa, p.cap = 2, 3
