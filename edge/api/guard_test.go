@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -214,12 +215,29 @@ func TestLoadTokens(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0] != (api.Token{Name: "anna", Secret: annaSecret, Role: token.Admin}) || got[1] != (api.Token{Name: "token-4", Secret: botSecret}) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
+	write("w:viewer:"+annaSecret+"\nop : operator : "+botSecret+"\ndevice:xovis:00:6E:02:"+"x"+annaSecret+"\nadmin:"+annaSecret, 0o600)
+	got, err = api.LoadTokens(path)
+	want := []api.Token{
+		{Name: "w", Role: token.Viewer, Secret: annaSecret}, {Name: "op", Role: token.Operator, Secret: botSecret},
+		{Name: "device xovis:00:6E:02", Device: "xovis:00:6E:02", Secret: "x" + annaSecret}, {Name: "admin", Role: token.Admin, Secret: annaSecret},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Fatalf("got %+v, %v, want %+v", got, err, want)
+	}
 	for content, about := range map[string]string{
-		"anna:short-secret\n":           "line 1",
-		"# only\n":                      "no token",
-		"\n:" + annaSecret:              "line 2",
-		"anna:" + annaSecret + " x\n":   "printable",
-		"anna:geheimnis-äöü-0123456789": "printable",
+		"anna:operater:" + annaSecret:                           "not a role",
+		"anna:Admin:" + annaSecret:                              "not a role",
+		"anna:admin:x:" + annaSecret:                            "not a role",
+		"anna::" + annaSecret:                                   "not a role",
+		"device:" + annaSecret:                                  "device:ADDRESS:secret",
+		"device::" + annaSecret:                                 "address",
+		"device:" + strings.Repeat("x", 201) + ":" + annaSecret: "address",
+		"device:door-7:short":                                   "shorter",
+		"anna:short-secret\n":                                   "line 1",
+		"# only\n":                                              "no token",
+		"\n:" + annaSecret:                                      "line 2",
+		"anna:" + annaSecret + " x\n":                           "printable",
+		"anna:geheimnis-äöü-0123456789":                         "printable",
 	} {
 		write(content, 0o600)
 		_, err := api.LoadTokens(path)
