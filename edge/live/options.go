@@ -100,8 +100,9 @@ func (c *Clients) Close(ctx context.Context) error {
 	}
 }
 
-// enter admits a client, or returns ok false when there are too many. The caller calls leave.
-func (c *Clients) enter(ctx context.Context) (_ context.Context, leave func(), ok bool) {
+// Enter admits a client, or returns ok false when there are too many. The context ends with ctx
+// and with Close, which waits until the caller has called leave.
+func (c *Clients) Enter(ctx context.Context) (_ context.Context, leave func(), ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || len(c.active) >= c.max {

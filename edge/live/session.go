@@ -115,7 +115,7 @@ func admit(w http.ResponseWriter, r *http.Request, o Options) (ctx context.Conte
 		refuse(w, http.StatusBadRequest, err.Error())
 		return nil, Filter{}, nil, false
 	}
-	ctx, leave, ok = o.Clients.enter(r.Context())
+	ctx, leave, ok = o.Clients.Enter(r.Context())
 	if !ok {
 		w.Header().Set("Retry-After", "10")
 		refuse(w, http.StatusServiceUnavailable, "too many live clients; try again in some seconds")
