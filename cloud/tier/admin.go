@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -32,6 +33,7 @@ func (t *Tier) openAdmin() error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /enrol", t.adminEnrol)
 	mux.HandleFunc("POST /revoke", t.adminRevoke)
+	mux.Handle("/v1/", asLocal(t.api))
 	t.control = gateway.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(given), []byte(secret)) != 1 {
@@ -124,6 +126,11 @@ func administer(ctx context.Context, cfg Config, path, org, site string, asked f
 
 // ask sends one command to the tier that runs on a data directory.
 func ask(ctx context.Context, dir, path string, answer func(*http.Response) error) error {
+	return askAPI(ctx, dir, AdminCall{Method: http.MethodPost, Path: path}, answer)
+}
+
+// askAPI sends one request to the tier that runs on a data directory.
+func askAPI(ctx context.Context, dir string, c AdminCall, answer func(*http.Response) error) error {
 	addr, err := os.ReadFile(filepath.Join(dir, adminAddrFile))
 	if err != nil {
 		return fmt.Errorf("reach the running tier: %w; is it starting or stopping? try again", err)
@@ -134,11 +141,14 @@ func ask(ctx context.Context, dir, path string, answer func(*http.Response) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+strings.TrimSpace(string(addr))+path, nil)
+	req, err := http.NewRequestWithContext(ctx, c.Method, "http://"+strings.TrimSpace(string(addr))+c.Path, bytes.NewReader(c.Body))
 	if err != nil {
 		return fmt.Errorf("reach the running tier: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(secret)))
+	if c.ContentType != "" {
+		req.Header.Set("Content-Type", c.ContentType)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("reach the running tier: %w", err)
@@ -146,7 +156,7 @@ func ask(ctx context.Context, dir, path string, answer func(*http.Response) erro
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody)) // what there is of a reason
-		return fmt.Errorf("the running tier refused: %s", strings.TrimSpace(string(b)))
+		return fmt.Errorf("the running tier refused: %s", reason(b))
 	}
 	return answer(resp)
 }

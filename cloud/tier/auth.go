@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/headcount-hub/headcount/cloud/accounts"
 	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/sync/token"
 )
@@ -84,25 +85,30 @@ func ownToken(path string) (string, error) {
 
 // doorkeeper finds out who callers are; what they may do is for the routes to decide.
 type doorkeeper struct {
-	tokens []fileToken
+	tokens   []fileToken
+	accounts *accounts.Accounts
 }
 
-// localUser is the caller on a server that needs no tokens: whoever can reach loopback.
+// localUser is the caller on a server that needs no proof: whoever can reach loopback.
 var localUser = &token.Identity{Kind: token.Local, Subject: "local", Name: "local", Everywhere: token.Admin}
 
-// open tells whether callers need no proof.
-func (d *doorkeeper) open() bool { return len(d.tokens) == 0 }
+// open tells whether callers need no proof: as long as there are neither tokens nor accounts.
+func (d *doorkeeper) open() bool { return len(d.tokens) == 0 && !d.accounts.Exist() }
 
-// identify returns whose token the request has; nobody when it has none.
+// identify returns whose token the request has, in its header or as cookie; nobody when it has
+// none.
 func (d *doorkeeper) identify(r *http.Request) (id *token.Identity, err error) {
 	if d.open() {
 		return localUser, nil
 	}
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	raw := accounts.Raw(r)
+	switch {
+	case raw == "":
 		return nil, nil
+	case accounts.SignedToken(raw):
+		return d.accounts.Authenticate(r.Context(), raw)
 	}
-	h := sha256.Sum256([]byte(strings.TrimSpace(secret)))
+	h := sha256.Sum256([]byte(raw))
 	for _, t := range d.tokens { // all of them, so that time does not tell which
 		if subtle.ConstantTimeCompare(h[:], t.hash[:]) == 1 {
 			id = &token.Identity{Kind: token.Local, Subject: t.name, Name: t.name, Everywhere: token.Admin}

@@ -25,6 +25,7 @@ type Config struct {
 	HTTP          HTTP           `yaml:"http"`
 	NATS          NATS           `yaml:"nats"`
 	Organisations []Organisation `yaml:"organisations"`
+	Accounts      Accounts       `yaml:"accounts"`
 	WorkOrders    WorkOrders     `yaml:"workorders"`
 	Mail          Mail           `yaml:"mail"`
 	Notify        Notify         `yaml:"notify"`
@@ -41,6 +42,8 @@ type HTTP struct {
 	Key         string   `yaml:"key"`         //
 	Hosts       []string `yaml:"hosts"`       // further names under which an API without tokens may be called
 	TLS         string   `yaml:"tls"`         // without a certificate: "auto" (default) makes a self-signed one beyond loopback, "off" does not
+
+	PublicURL string `yaml:"public_url"` // of this server as people reach it, for links in mails; the listener's own by default
 
 	TrustedProxies []string  `yaml:"trusted_proxies"` // addresses and networks whose X-Forwarded-For and -Proto are believed
 	CORSOrigins    []string  `yaml:"cors_origins"`    // pages elsewhere that may call, such as https://intranet.example.org
@@ -134,7 +137,7 @@ func (c *Config) resolve(dir string) {
 			paths = append(paths, &c.Organisations[i].Webhooks[j].SecretFile)
 		}
 	}
-	for _, p := range paths {
+	for _, p := range append(paths, c.Accounts.paths()...) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -157,6 +160,7 @@ func (c *Config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	c.HTTP.check(bad)
+	c.Accounts.check(bad)
 	c.WorkOrders.check(bad)
 	c.Mail.check(bad)
 	c.Notify.check(bad)

@@ -222,10 +222,3 @@ func (c *deliveries) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 }
-
-// notifyMembers and notifyUser are how notifications find people; nil without accounts.
-func (t *Tier) notifyMembers() func(context.Context, string, token.Role) ([]notify.Person, error) {
-	return nil
-}
-
-func (t *Tier) notifyUser() func(context.Context, string) (notify.Person, error) { return nil }

@@ -28,6 +28,7 @@ type part struct {
 func (t *Tier) newParts(ctx context.Context) error {
 	for _, build := range []func(*Tier, context.Context) (part, error){
 		(*Tier).openTwin,
+		(*Tier).openAccounts,
 		(*Tier).openNotify,
 		(*Tier).openPlain,
 		(*Tier).openSocket,

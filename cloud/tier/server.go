@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge/gateway"
@@ -34,7 +35,7 @@ func (t *Tier) listen(open bool) (net.Listener, error) {
 	}
 	if open && !gateway.IsLoopback(ln.Addr()) {
 		ln.Close()
-		return nil, fmt.Errorf("%w: http: %s can be reached by other machines and no tokens are configured; set http.token_file, or listen on 127.0.0.1", ErrConfig, ln.Addr())
+		return nil, fmt.Errorf("%w: http: %s can be reached by other machines and there are no accounts and no tokens; make the first account (headcount-cloud user add), or set http.token_file, or listen on 127.0.0.1", ErrConfig, ln.Addr())
 	}
 	conf, err := t.httpTLS(ln.Addr())
 	if err != nil {
@@ -111,6 +112,9 @@ func (c *HTTP) check(bad func(format string, args ...any)) {
 		bad("http: tls %q: want auto or off", c.TLS)
 	case c.TLS == tlsOff && c.Certificate != "":
 		bad("http: tls is off and there is a certificate; remove one of them")
+	}
+	if u := c.PublicURL; u != "" && !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
+		bad("http: public_url %q is no http or https address", u)
 	}
 	if _, err := gateway.ParseProxies(c.TrustedProxies); err != nil {
 		bad("http: %w", err)

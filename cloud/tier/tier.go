@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/accounts"
 	"github.com/headcount-hub/headcount/cloud/bus"
 	"github.com/headcount-hub/headcount/cloud/ingest"
 	"github.com/headcount-hub/headcount/cloud/notify"
@@ -56,6 +57,9 @@ type Tier struct {
 	metrics *metrics
 	parts   []part
 	door    *doorkeeper
+	api     http.Handler // the routes, without the gateway
+
+	accounts *accounts.Accounts
 
 	listener    net.Listener
 	server      *http.Server
@@ -171,7 +175,7 @@ func startBus(ctx context.Context, cfg Config, db *store.DB) (*bus.Bus, error) {
 
 // openHTTP opens the API's listener; nothing is served yet.
 func (t *Tier) openHTTP() error {
-	d := &doorkeeper{}
+	d := &doorkeeper{accounts: t.accounts}
 	t.door = d
 	var err error
 	if t.cfg.HTTP.TokenFile != "" {
@@ -186,6 +190,7 @@ func (t *Tier) openHTTP() error {
 	if err != nil {
 		return err
 	}
+	t.api = router
 	g, err := t.newGateway(d)
 	if err != nil {
 		return fmt.Errorf("%w: http: %w", ErrConfig, err)
