@@ -16,6 +16,7 @@ import (
 	"github.com/headcount-hub/headcount/cloud/bus"
 	"github.com/headcount-hub/headcount/cloud/ingest"
 	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/cloud/store/storetest"
 	"github.com/headcount-hub/headcount/cloud/twin"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/sync/wire"
@@ -25,12 +26,13 @@ const patience = 10 * time.Second
 
 // cloud is a real NATS server with JetStream and a real database, and ingest between them.
 type cloud struct {
-	t   testing.TB
-	dir string
-	bus *bus.Bus
-	db  *store.DB
-	in  *ingest.Ingest
-	log *slog.Logger
+	t     testing.TB
+	dir   string
+	where string // of the database
+	bus   *bus.Bus
+	db    *store.DB
+	in    *ingest.Ingest
+	log   *slog.Logger
 
 	stop func()
 }
@@ -58,7 +60,10 @@ func (c *cloud) startBus() {
 func (c *cloud) openDB() {
 	c.t.Helper()
 	var err error
-	c.db, err = store.Open(c.t.Context(), filepath.Join(c.dir, "cloud.db"))
+	if c.where == "" {
+		c.where = storetest.Where(c.t)
+	}
+	c.db, err = store.Open(c.t.Context(), c.where)
 	must(c.t, err)
 }
 

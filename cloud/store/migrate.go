@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"embed"
 	"fmt"
 	"io/fs"
 	"path"
@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 )
+
+//go:embed migrations/*.sql
+var migrations embed.FS
 
 // migration is one step of the schema; its version is the number its file name begins with.
 type migration struct {
@@ -20,17 +23,17 @@ type migration struct {
 
 // migrate applies what is missing, each step in a transaction of its own together with its
 // version. A schema with a version that is not known here is refused and left alone.
-func migrate(ctx context.Context, db *sql.DB, files fs.FS, dir string) error {
+func migrate(ctx context.Context, db *DB, files fs.FS, dir string) error {
 	steps, err := readMigrations(files, dir)
 	if err != nil {
 		return err
 	}
-	const table = `CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied INTEGER NOT NULL)`
-	if _, err := db.ExecContext(ctx, table); err != nil {
+	const table = `CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied BIGINT NOT NULL)`
+	if err := db.Update(ctx, func(tx *Tx) error { return tx.Exec(table) }); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	var have int
-	if err := db.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_versions`).Scan(&have); err != nil {
+	if err := db.write.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_versions`).Scan(&have); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	if newest := steps[len(steps)-1].version; have > newest {
@@ -40,35 +43,31 @@ func migrate(ctx context.Context, db *sql.DB, files fs.FS, dir string) error {
 		if m.version <= have {
 			continue
 		}
-		if err := apply(ctx, db, m); err != nil {
+		if err := db.Update(ctx, func(tx *Tx) error { return tx.migrate(m) }); err != nil {
 			return fmt.Errorf("migrate schema to %s: %w", m.name, err)
 		}
 	}
 	return nil
 }
 
-// apply runs one step unless another process was faster.
-func apply(ctx context.Context, db *sql.DB, m migration) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
+// migrate runs one step unless another process was faster.
+func (tx *Tx) migrate(m migration) error {
 	var done int
-	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM schema_versions WHERE version = ?`, m.version).Scan(&done); err != nil {
+	if err := tx.QueryRow(`SELECT count(*) FROM schema_versions WHERE version = ?`, m.version).Scan(&done); err != nil || done > 0 {
 		return err
 	}
-	if done > 0 {
-		return nil
-	}
-	if _, err := tx.ExecContext(ctx, m.sql); err != nil {
+	if err := tx.define(m.sql); err != nil {
 		return err
 	}
-	const note = `INSERT INTO schema_versions (version, name, applied) VALUES (?, ?, ?)`
-	if _, err := tx.ExecContext(ctx, note, m.version, m.name, time.Now().UnixMilli()); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return tx.Exec(`INSERT INTO schema_versions (version, name, applied) VALUES (?, ?, ?)`, m.version, m.name, time.Now().UnixMilli())
+}
+
+// autoID is what a migration writes for the type of a column that numbers its table's rows.
+const autoID = "AUTO_ID"
+
+// define runs the statements of a migration.
+func (tx *Tx) define(statements string) error {
+	return tx.Exec(strings.ReplaceAll(statements, autoID, tx.db.engine.autoID))
 }
 
 // readMigrations lists the steps in order of their names, which begin with four digits.

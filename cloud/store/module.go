@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/edge"
@@ -16,9 +15,6 @@ import (
 // its statements through Tx and DB. Statements keep to what SQLite and PostgreSQL share: "?"
 // parameters, ON CONFLICT, RETURNING, BIGINT times in milliseconds, TEXT, BYTEA; no functions of
 // one engine, and no tables of another module.
-
-// autoID is what a migration of a module writes for the type of a column that numbers its rows.
-const autoID = "AUTO_ID"
 
 // Migrate brings a module's tables up to date. files has NNNN_name.sql under dir; each is
 // applied once, in a transaction of its own. The names of its tables begin with the module's.
@@ -47,7 +43,7 @@ func (tx *Tx) migrateModule(module string, m migration) error {
 	if err := tx.QueryRow(`SELECT count(*) FROM module_versions WHERE module = ? AND version = ?`, module, m.version).Scan(&done); err != nil || done > 0 {
 		return err
 	}
-	if err := tx.Exec(strings.ReplaceAll(m.sql, autoID, "INTEGER PRIMARY KEY AUTOINCREMENT")); err != nil {
+	if err := tx.define(m.sql); err != nil {
 		return err
 	}
 	return tx.Exec(`INSERT INTO module_versions (module, version, name, applied) VALUES (?, ?, ?, ?)`, module, m.version, m.name, time.Now().UnixMilli())

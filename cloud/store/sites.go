@@ -102,9 +102,9 @@ func (tx *Tx) Epoch(site int64, epoch string, now time.Time) (id int64, fresh bo
 
 // Beat notes a heartbeat that came at now. name is kept when it is empty.
 func (tx *Tx) Beat(site int64, name string, heartbeat []byte, now time.Time) error {
-	const update = `UPDATE sites SET last_heartbeat = max(last_heartbeat, ?), heartbeat = ?,
+	const update = `UPDATE sites SET last_heartbeat = CASE WHEN last_heartbeat > ? THEN last_heartbeat ELSE ? END, heartbeat = ?,
 		name = CASE WHEN ? = '' THEN name ELSE ? END WHERE id = ?`
-	_, err := tx.tx.Exec(update, millis(now), heartbeat, name, name, site)
+	_, err := tx.tx.Exec(update, millis(now), millis(now), heartbeat, name, name, site)
 	return wrap("note heartbeat", err)
 }
 

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"fmt"
 	"net/url"
 	"os"
@@ -13,15 +12,11 @@ import (
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
-//go:embed migrations/sqlite/*.sql
-var sqliteMigrations embed.FS
-
 // applicationID marks our files in SQLite's header, so that a foreign database is refused.
 const applicationID = 0x48445354 // "HDST"
 
-// Open opens the SQLite database file at path, makes it with mode 0600 when it is missing, and
-// brings its schema up to date.
-func Open(ctx context.Context, path string) (*DB, error) {
+// openSQLite opens the file at path, which it makes with mode 0600, and checks that it is ours.
+func openSQLite(ctx context.Context, path string) (*DB, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite itself would make it 0644
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w; check that %s is a writable file", err, path)
@@ -29,18 +24,6 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	db, err := openSQLite(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := db.prepare(ctx); err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("database %s: %w", filepath.Base(path), err)
-	}
-	return db, nil
-}
-
-func openSQLite(path string) (*DB, error) {
 	write, err := sql.Open("sqlite", sqliteDSN(path, "immediate"))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -55,7 +38,15 @@ func openSQLite(path string) (*DB, error) {
 	readers := max(4, runtime.GOMAXPROCS(0))
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &DB{write: write, read: read, changed: make(chan struct{})}, nil
+	db := &DB{write: write, read: read, changed: make(chan struct{}), engine: engine{
+		autoID: "INTEGER PRIMARY KEY AUTOINCREMENT",
+		begin:  func(*sql.Tx) error { return nil }, // _txlock=immediate has taken the lock
+	}}
+	if err := db.ownFile(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("database %s: %w", filepath.Base(path), err)
+	}
+	return db, nil
 }
 
 // sqliteDSN sets what every connection needs: a commit is durable when it returns (FULL), a
@@ -70,8 +61,8 @@ func sqliteDSN(path, txlock string) string {
 	return u.String()
 }
 
-// prepare checks whose file it is and migrates it.
-func (db *DB) prepare(ctx context.Context) error {
+// ownFile checks whose file it is and marks it as ours.
+func (db *DB) ownFile(ctx context.Context) error {
 	var id, tables int
 	if err := db.write.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id); err != nil {
 		return fmt.Errorf("read header: %w; is it a database of headcount-cloud?", err)
@@ -79,16 +70,14 @@ func (db *DB) prepare(ctx context.Context) error {
 	if err := db.write.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master`).Scan(&tables); err != nil {
 		return fmt.Errorf("read schema: %w", err)
 	}
-	if id != applicationID && (id != 0 || tables > 0) {
+	if id == applicationID {
+		return nil
+	}
+	if id != 0 || tables > 0 {
 		return fmt.Errorf("belongs to another program (application id %#x); name another data directory", id)
 	}
-	if err := migrate(ctx, db.write, sqliteMigrations, "migrations/sqlite"); err != nil {
-		return err
-	}
-	_, err := db.write.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID))
-	if err != nil {
+	if _, err := db.write.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID)); err != nil {
 		return fmt.Errorf("mark database: %w", err)
 	}
-	db.newest, err = db.NewestEvent(ctx)
-	return err
+	return nil
 }

@@ -7,9 +7,9 @@
 // refuses a database whose schema is newer than itself, and it knows nothing of how records
 // arrive or what they mean: that is for ingest and twin.
 //
-// Everything that is particular to one database engine stands in sqlite.go and
-// migrations/sqlite; the statements elsewhere are common to SQLite and PostgreSQL but for the
-// form of parameters.
+// The database is SQLite (a file) or PostgreSQL (a URL). What is particular to one of them stands
+// in sqlite.go and postgres.go; the statements elsewhere, and the migrations but for the type
+// AUTO_ID, are common to both, with "?" for parameters.
 package store
 
 import (
@@ -30,8 +30,9 @@ var ErrConflict = errors.New("the mark has moved")
 
 // DB is an open database. Its methods may be called from many goroutines.
 type DB struct {
-	write *sql.DB // one connection: writers queue here and not in the engine
-	read  *sql.DB
+	write  *sql.DB // one connection: writers queue here and not in the engine
+	read   *sql.DB
+	engine engine
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when events were added
@@ -53,6 +54,10 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	tx := &Tx{tx: sqlTx, db: db}
+	if err := db.engine.begin(sqlTx); err != nil {
+		_ = sqlTx.Rollback()
+		return fmt.Errorf("begin transaction: %w", err)
+	}
 	if err := fn(tx); err != nil {
 		_ = sqlTx.Rollback() // the cause is what matters
 		return err
@@ -64,6 +69,42 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 		db.announce()
 	}
 	return nil
+}
+
+// engine is what differs between the databases.
+type engine struct {
+	autoID string              // column type of AUTO_ID
+	begin  func(*sql.Tx) error // what a write transaction begins with
+}
+
+// Open opens a database and brings its schema up to date: the SQLite file at a path, made with
+// mode 0600 when it is missing, or a PostgreSQL database or schema by a URL that begins with
+// "postgres://". It refuses a database that is another program's.
+func Open(ctx context.Context, where string) (*DB, error) {
+	var db *DB
+	var err error
+	if IsURL(where) {
+		db, err = openPostgres(ctx, where)
+	} else {
+		db, err = openSQLite(ctx, where)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := db.migrate(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return db, nil
+}
+
+// migrate brings the base schema up to date.
+func (db *DB) migrate(ctx context.Context) (err error) {
+	if err := migrate(ctx, db, migrations, "migrations"); err != nil {
+		return err
+	}
+	db.newest, err = db.NewestEvent(ctx)
+	return err
 }
 
 // Close closes the database. Nothing may be under way.

@@ -85,16 +85,22 @@ func (tx *Tx) ForgetExcept(site int64, spaces, sensors []string) error {
 		table, column string
 		keep          []string
 	}{{"spaces", "space", spaces}, {"sensors", "sensor", sensors}} {
-		keep, err := json.Marshal(t.keep)
+		rows, err := tx.tx.Query(`SELECT `+t.column+` FROM `+t.table+` WHERE site = ?`, site)
+		have, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
 		if err != nil {
-			return err
-		}
-		if t.keep == nil {
-			keep = []byte("[]")
-		}
-		query := `DELETE FROM ` + t.table + ` WHERE site = ? AND ` + t.column + ` NOT IN (SELECT value FROM json_each(?))`
-		if _, err := tx.tx.Exec(query, site, string(keep)); err != nil {
 			return wrap("forget old "+t.table, err)
+		}
+		keep := make(map[string]bool, len(t.keep))
+		for _, id := range t.keep {
+			keep[id] = true
+		}
+		for _, id := range have {
+			if keep[id] {
+				continue
+			}
+			if _, err := tx.tx.Exec(`DELETE FROM `+t.table+` WHERE site = ? AND `+t.column+` = ?`, site, id); err != nil {
+				return wrap("forget old "+t.table, err)
+			}
 		}
 	}
 	return nil

@@ -5,13 +5,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/cloud/store/storetest"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/sync/token"
 	"github.com/headcount-hub/headcount/sync/wire"
@@ -33,11 +33,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "cloud.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t)
 	r := &rig{T: t, db: db, twin: New(db, nil), now: start, mux: http.NewServeMux()}
 	r.twin.now = func() time.Time { return r.now }
 	r.twin.started = start

@@ -4,8 +4,8 @@ ALTER TABLE events ADD COLUMN audience TEXT NOT NULL DEFAULT '';
 -- The schemas of the modules that bring their own tables.
 CREATE TABLE module_versions (
   module  TEXT NOT NULL,
-  version INTEGER NOT NULL,
+  version BIGINT NOT NULL,
   name    TEXT NOT NULL,
-  applied INTEGER NOT NULL,
+  applied BIGINT NOT NULL,
   PRIMARY KEY (module, version)
 );
