@@ -26,7 +26,7 @@ func parse(body []byte, epoch string, lane edge.Lane, seq uint64) (*edge.Record,
 
 // event makes the row of an events record. What the twin is built from must be readable.
 func event(rec *edge.Record, body []byte) (store.Event, error) {
-	e := store.Event{Type: rec.Type, Subject: rec.Subject, Time: rec.Time, At: rec.Time, Input: rec.Input, Body: body, Data: rec.Data}
+	e := store.Event{Type: rec.Type, Subject: rec.Subject, Time: rec.Time, At: rec.At, Input: rec.Input, Body: body, Data: rec.Data}
 	switch edge.EventType(rec.Type) {
 	case edge.OccupancyChanged:
 		var o edge.Occupancy

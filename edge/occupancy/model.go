@@ -198,11 +198,19 @@ func (m *Model) equip(sp *space) {
 	sp.room = newRoom(sp.Capacity)
 	missIn, missOut := 0.0, 0.0
 	for _, l := range sp.lines {
-		missIn = max(missIn, m.sensors[l].params.missIn)
-		missOut = max(missOut, m.sensors[l].params.missOut)
+		share := 1.0
+		if m.sensors[l].Class == edge.Badge {
+			share = badgeAlone
+		}
+		missIn = max(missIn, share*m.sensors[l].params.missIn)
+		missOut = max(missOut, share*m.sensors[l].params.missOut)
 	}
 	sp.counted, sp.free = countedFlow(missIn, missOut), freeFlow()
 }
+
+// badgeAlone is the share of the usual unseen movement at a door with a badge reader: who shows no
+// badge follows somebody who does, which the kernel accounts for.
+const badgeAlone = .2
 
 // addToParents makes an observed space count into the sums above it, up to the first space
 // that is observed itself.

@@ -68,7 +68,9 @@ func defaults(c edge.Class) params {
 	case edge.LineBeam:
 		return line(.10, .12, .02)
 	case edge.Badge:
-		return line(.05, .08, .005)
+		p := line(.05, .05, .005) // as many follow somebody in as out, so that ins less outs is the best guess
+		p.group = 0               // each shows a badge, in a crowd too
+		return p
 	case edge.MMWave:
 		p := state(.97, .03, 12*time.Hour)
 		p.kappa, p.cap = 2, 3
