@@ -130,36 +130,6 @@ func (b *builder) blame(n *node, path string, err error) {
 	b.ps.add(n.at("driver"), path, "", "%v", err)
 }
 
-func (b *builder) actions(out map[string]Action) {
-	n := b.root.get("actions")
-	if n == nil {
-		return
-	}
-	for _, m := range n.members {
-		path, v := join("actions", m.key), m.value
-		a := Action{Kind: WebhookAction, Webhook: v.str("webhook"), SecretFile: b.file(v.str("secret_file")), Timeout: duration(v, "timeout"), Pos: m.keyPos}
-		log := v.boolean("log")
-		switch {
-		case v.kind != mapNode:
-			continue
-		case v.get("log") == nil && v.get("webhook") == nil:
-			b.ps.addAt(m.keyPos, path, "write webhook: https://… or log: true", "does nothing")
-		case v.get("log") != nil && v.get("webhook") != nil:
-			b.ps.add(v.get("log"), join(path, "log"), "make two actions of it", "there is a webhook already")
-		case v.get("log") != nil && !log:
-			b.ps.add(v.get("log"), join(path, "log"), "delete the action or write log: true", "switches off all that the action does")
-		case log && v.get("secret_file") != nil:
-			b.ps.add(v.get("secret_file"), join(path, "secret_file"), "delete it", "is for webhooks only")
-		}
-		if log {
-			a.Kind = LogAction
-		} else if _, err := ParseDuration(v.str("timeout")); err == nil && a.Timeout < time.Second {
-			b.ps.add(v.get("timeout"), join(path, "timeout"), "", "must be at least 1s, not %s", v.str("timeout"))
-		}
-		out[m.key] = a
-	}
-}
-
 func (b *builder) alerts(actions map[string]Action) []Alert {
 	var out []Alert
 	seen := map[string]bool{}

@@ -66,15 +66,33 @@ type ActionKind string
 const (
 	LogAction     ActionKind = "log"
 	WebhookAction ActionKind = "webhook"
+	MailAction    ActionKind = "mail"
+	NtfyAction    ActionKind = "ntfy"
+	ChatAction    ActionKind = "chat"
+	MQTTAction    ActionKind = "mqtt"
+	SMSAction     ActionKind = "sms" // by a modem when Modem is set, else by HTTP
 )
 
 // Action is a channel that alerts can name.
 type Action struct {
 	Kind       ActionKind
 	Webhook    string        // URL
-	SecretFile string        // absolute path of the signing secret; empty = unsigned; see ReadSecret
+	SecretFile string        // absolute path of the signing secret of webhooks, of {secret} in sms; may be empty; see ReadSecret
+	Format     string        // of webhooks: cloudevents or alertmanager
 	Timeout    time.Duration // of one attempt
 	Pos        Position
+
+	URL      string   // of ntfy, chat, mqtt and sms
+	To       []string // mail addresses, numbers of sms
+	Server   string   // of mail, as smtps://user@host:465
+	From     string   // of mail
+	Password string   // absolute path of the password of mail and mqtt, the token of ntfy, the PIN of a modem; may be empty
+	CAFile   string   // absolute path of certificates to trust; may be empty
+	Payload  string   // of mqtt; empty = JSON
+	Retain   bool     // of mqtt
+	Body     string   // of sms by HTTP
+	Modem    string   // serial port of sms
+	Baud     int      // of the modem
 }
 
 // Uplink is the connection to the cloud. Paths are absolute.

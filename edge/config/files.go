@@ -11,7 +11,7 @@ import (
 )
 
 // secretKeys are the keys that name files with secrets.
-var secretKeys = map[string]bool{"secret_file": true, "token_file": true, "password_file": true, "credentials_file": true, "key_file": true, "tls_key_file": true}
+var secretKeys = map[string]bool{"secret_file": true, "token_file": true, "password_file": true, "credentials_file": true, "key_file": true, "pin_file": true, "tls_key_file": true}
 
 // checkFiles looks at every file that a key ending in _file names, in drivers' options too.
 func (b *builder) checkFiles(n *node, path string) {
