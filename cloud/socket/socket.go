@@ -6,6 +6,10 @@
 // unknown begins anew with the present state, never with silence. History that arrives after a
 // newer state was shown is sent as type "backfill", so that no page takes it for news; inputs of
 // the hub's engine are left out.
+//
+// The Scope of a filter is the caller's *token.Identity: events and states are those of sites in
+// whose domains it has a role, and what is addressed to a person reaches that person only. A filter
+// without one gets nothing.
 package socket
 
 import (
@@ -13,6 +17,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
@@ -22,9 +27,8 @@ import (
 
 // States tells the present state of sites.
 type States interface {
-	// States returns the state of each of these sites, of all when the list is empty; sites
-	// that are not known are left out.
-	States(ctx context.Context, sites []string) ([]live.State, error)
+	// States returns the state of each of these sites.
+	States(ctx context.Context, sites []store.Site) ([]live.State, error)
 }
 
 // Source is a live.Source. Its methods may be called from many goroutines.
@@ -32,11 +36,16 @@ type Source struct {
 	db     *store.DB
 	states States
 	whole  string // type of the event that stands for "the whole state changed"
+	tail   tail
+	places places
 }
 
-// New makes a source over the event table. Events of type whole are sent as snapshots.
-func New(db *store.DB, states States, whole edge.EventType) *Source {
-	return &Source{db: db, states: states, whole: string(whole)}
+// New makes a source over the event table. Events of type whole are sent as snapshots. domains
+// lists whom a site belongs to.
+func New(db *store.DB, states States, whole edge.EventType, domains func(store.Site) []string) *Source {
+	s := &Source{db: db, states: states, whole: string(whole), places: places{db: db, domains: domains}}
+	s.tail.source = s
+	return s
 }
 
 // page is how many events one After looks at.
@@ -45,13 +54,6 @@ const page = 256
 // BackfillType is the type under which history is sent that arrived after a newer state was
 // shown; its Entry has the event's own type.
 const BackfillType = "backfill"
-
-// Entry is the Data of an event: the hub's, with the site and what the cloud adds.
-type Entry struct {
-	live.Entry
-	Org      string `json:"org"`
-	Backfill bool   `json:"backfill,omitempty"` // arrived after a newer state was shown: history, not news
-}
 
 // Changed is closed when there are newer events.
 func (s *Source) Changed() <-chan struct{} { return s.db.Changed() }
@@ -62,26 +64,31 @@ func (s *Source) After(ctx context.Context, id string, f live.Filter, limit int)
 	if err != nil || after < 0 {
 		return live.Page{Reset: true}, nil
 	}
-	if gone, err := s.gone(ctx, after); err != nil || gone {
-		return live.Page{Reset: gone}, err
-	}
-	site, err := s.only(ctx, f)
+	rows, ok, err := s.tail.after(ctx, after, max(limit, page))
 	if err != nil {
 		return live.Page{}, err
 	}
-	rows, err := s.db.EventsAfter(ctx, after, site, max(limit, page))
-	if err != nil {
-		return live.Page{}, fmt.Errorf("read events: %w", err)
+	if !ok {
+		if gone, err := s.gone(ctx, after); err != nil || gone {
+			return live.Page{Reset: gone}, err
+		}
+		if rows, err = s.read(ctx, after, f, max(limit, page)); err != nil {
+			return live.Page{}, err
+		}
 	}
-	var out live.Page
-	for i, row := range rows {
+	return s.page(ctx, rows, f, limit)
+}
+
+// page takes what the filter wants of rows.
+func (s *Source) page(ctx context.Context, rows []row, f live.Filter, limit int) (out live.Page, err error) {
+	for i, r := range rows {
 		if len(out.Events) == limit {
 			out.More = true
 			return out, nil
 		}
-		out.Next = strconv.FormatInt(row.ID, 10)
+		out.Next = r.event.ID
 		out.More = i == len(rows)-1 && len(rows) == max(limit, page)
-		e, ok, err := s.event(ctx, row, f)
+		e, ok, err := s.event(ctx, r, f)
 		if err != nil {
 			return live.Page{}, err
 		}
@@ -92,17 +99,26 @@ func (s *Source) After(ctx context.Context, id string, f live.Filter, limit int)
 	return out, nil
 }
 
-// only returns the site when the filter wants exactly one, so that its client does not look at
-// everybody's events; 0 means look at all.
-func (s *Source) only(ctx context.Context, f live.Filter) (int64, error) {
-	if len(f.Sites) != 1 {
-		return 0, nil
+// read reads rows that are older than the tail. With one site wanted, its client does not look at
+// everybody's events.
+func (s *Source) read(ctx context.Context, after int64, f live.Filter, limit int) ([]row, error) {
+	var site int64
+	if len(f.Sites) == 1 {
+		if found, err := s.db.FindSites(ctx, f.Org, f.Sites[0]); err != nil {
+			return nil, err
+		} else if len(found) == 1 {
+			site = found[0].ID
+		}
 	}
-	found, err := s.db.FindSites(ctx, "", f.Sites[0])
-	if err != nil || len(found) != 1 {
-		return 0, err
+	stored, err := s.db.EventsAfter(ctx, after, site, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
 	}
-	return found[0].ID, nil
+	rows := make([]row, len(stored))
+	for i := range stored {
+		rows[i] = newRow(stored[i])
+	}
+	return rows, nil
 }
 
 // gone tells whether events after this id may be missing: the table begins later, or it is
@@ -119,46 +135,54 @@ func (s *Source) gone(ctx context.Context, after int64) (bool, error) {
 	return after < oldest-1, err
 }
 
-// may tells whether the caller may see a row: by its role in the organisation, and by the row's
-// audience.
-func may(f live.Filter, row store.Event) bool {
-	id, ok := f.Scope.(*token.Identity)
-	if !ok || id == nil || id.Role(row.Org) < token.Viewer {
+// may tells whether the caller may see an event of these domains: by its role in them, and by
+// the event's audience. What is for one person is for nobody else, whatever the role.
+func may(who *token.Identity, audience string, domains []string) bool {
+	if who == nil {
 		return false
 	}
-	return row.Audience == "" || row.Audience == "user:"+id.Subject
+	kind, name, _ := strings.Cut(audience, ":")
+	switch kind {
+	case "":
+		return who.RoleIn(domains) >= token.Viewer
+	case "user":
+		return who.Kind == token.User && who.Subject == name
+	case "role":
+		least, known := token.ParseRole(name)
+		return known && who.RoleIn(domains) >= least
+	}
+	return false
+}
+
+func caller(f live.Filter) *token.Identity {
+	who, _ := f.Scope.(*token.Identity)
+	return who
 }
 
 // event makes the live event of a row; ok is false when the filter does not want it.
-func (s *Source) event(ctx context.Context, row store.Event, f live.Filter) (e live.Event, ok bool, err error) {
-	id := strconv.FormatInt(row.ID, 10)
-	if row.Input || !f.WantsSite(row.SiteName) || !may(f, row) {
-		return e, false, nil
+func (s *Source) event(ctx context.Context, r row, f live.Filter) (e live.Event, ok bool, err error) {
+	stored := r.stored
+	if stored.Input || !f.WantsSite(stored.SiteName) || f.Org != "" && f.Org != stored.Org || r.wrong != nil {
+		return e, false, r.wrong
 	}
-	if row.Type == s.whole {
+	domains, err := s.places.of(ctx, stored)
+	if err != nil || !may(caller(f), stored.Audience, domains) {
+		return e, false, err
+	}
+	if stored.Type == s.whole {
 		if !f.WantsType(live.SnapshotType) {
 			return e, false, nil
 		}
-		data, err := s.state(ctx, []string{row.SiteName}, f)
-		return live.Event{ID: id, Type: live.SnapshotType, Data: data}, err == nil, err
+		f.Sites, f.Org = []string{stored.SiteName}, stored.Org
+		data, err := s.state(ctx, f)
+		return live.Event{ID: r.event.ID, Type: live.SnapshotType, Data: data}, err == nil, err
 	}
-	if !f.Wants(row.Type, row.Subject) {
+	if !f.Wants(stored.Type, stored.Subject) {
 		return e, false, nil
 	}
-	rec, err := edge.ParseRecord(row.Body)
-	if err != nil {
-		return e, false, fmt.Errorf("event %d: %w", row.ID, err)
-	}
-	entry := Entry{
-		Entry: live.Entry{ID: id, Site: row.SiteName, Type: row.Type, Subject: row.Subject, At: row.At, Data: rec.Data},
-		Org:   row.Org, Backfill: row.Backfill,
-	}
-	data, err := json.Marshal(entry)
-	typ := row.Type
-	if row.Backfill {
-		typ = BackfillType
-	}
-	return live.Event{ID: id, Type: typ, Data: data}, err == nil, err
+	e = r.event
+	e.Domains, e.Addressed = domains, stored.Audience != ""
+	return e, true, nil
 }
 
 // Snapshot returns the present state of what the filter wants and the id to go on from. The id
@@ -168,7 +192,7 @@ func (s *Source) Snapshot(ctx context.Context, f live.Filter) ([]byte, string, e
 	if err != nil {
 		return nil, "", err
 	}
-	data, err := s.state(ctx, f.Sites, f)
+	data, err := s.state(ctx, f)
 	return data, strconv.FormatInt(newest, 10), err
 }
 
@@ -177,12 +201,17 @@ type Sites struct {
 	Sites []live.State `json:"sites"`
 }
 
-func (s *Source) state(ctx context.Context, sites []string, f live.Filter) ([]byte, error) {
+func (s *Source) state(ctx context.Context, f live.Filter) ([]byte, error) {
+	sites, err := s.Sites(ctx, f)
+	if err != nil {
+		return nil, err
+	}
 	states, err := s.states.States(ctx, sites)
 	if err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
 	for i := range states {
+		states[i].Org = sites[i].Org
 		spaces := []edge.SpaceView{}
 		for _, v := range states[i].Spaces {
 			if f.WantsSpace(v.ID) {
@@ -191,11 +220,26 @@ func (s *Source) state(ctx context.Context, sites []string, f live.Filter) ([]by
 		}
 		states[i].Spaces = spaces
 	}
-	if len(sites) == 1 && len(states) == 1 {
+	if len(f.Sites) == 1 && len(states) == 1 {
 		return json.Marshal(states[0])
 	}
 	if states == nil {
 		states = []live.State{}
 	}
 	return json.Marshal(Sites{Sites: states})
+}
+
+// Sites lists the sites of the filter that its caller may see.
+func (s *Source) Sites(ctx context.Context, f live.Filter) ([]store.Site, error) {
+	all, err := s.db.Sites(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read sites: %w", err)
+	}
+	var out []store.Site
+	for _, site := range all {
+		if f.WantsSite(site.Site) && (f.Org == "" || f.Org == site.Org) && may(caller(f), "", s.places.domains(site)) {
+			out = append(out, site)
+		}
+	}
+	return out, nil
 }

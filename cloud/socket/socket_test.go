@@ -23,13 +23,10 @@ type states struct{}
 // anybody may see everything.
 var anybody = &token.Identity{Kind: token.Local, Everywhere: token.Viewer}
 
-func (states) States(_ context.Context, sites []string) ([]live.State, error) {
-	if len(sites) == 0 {
-		sites = []string{"a", "b"}
-	}
+func (states) States(_ context.Context, sites []store.Site) ([]live.State, error) {
 	var out []live.State
 	for _, s := range sites {
-		out = append(out, live.State{Site: s, Spaces: []edge.SpaceView{{Space: edge.Space{ID: "room"}}, {Space: edge.Space{ID: "hall"}}}})
+		out = append(out, live.State{Site: s.Site, Spaces: []edge.SpaceView{{Space: edge.Space{ID: "room"}}, {Space: edge.Space{ID: "hall"}}}})
 	}
 	return out, nil
 }
@@ -41,7 +38,7 @@ func open(t *testing.T) (*store.DB, *Source) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return db, New(db, states{}, "site.state")
+	return db, New(db, states{}, "site.state", func(s store.Site) []string { return s.Domains })
 }
 
 // add stores events of a site; e says of each its type and whether it is backfill or input.
@@ -87,7 +84,7 @@ func walk(t *testing.T, s *Source, id string, f live.Filter, limit int) (seen []
 			t.Fatalf("%d events, at most %d were asked for", len(page.Events), limit)
 		}
 		for _, e := range page.Events {
-			var entry Entry
+			var entry live.Entry
 			if err := json.Unmarshal(e.Data, &entry); err != nil {
 				t.Fatal(err)
 			}
@@ -167,9 +164,10 @@ func TestIdThatCannotBeResumedBeginsAnew(t *testing.T) {
 
 func TestSnapshotOfOneSiteAndOfAll(t *testing.T) {
 	db, s := open(t)
+	add(t, db, "b", event(2, "x"))
 	add(t, db, "a", event(1, "x"))
 	data, id, err := s.Snapshot(t.Context(), live.Filter{Scope: anybody, Sites: []string{"a"}, Spaces: []string{"hall"}})
-	if err != nil || id != "1" {
+	if err != nil || id != "2" {
 		t.Fatalf("id %s, %v", id, err)
 	}
 	var one live.State
@@ -183,5 +181,89 @@ func TestSnapshotOfOneSiteAndOfAll(t *testing.T) {
 	var all Sites
 	if err := json.Unmarshal(data, &all); err != nil || len(all.Sites) != 2 {
 		t.Errorf("snapshot of all is %s", data)
+	}
+}
+
+func as(kind token.Kind, subject string, role token.Role, domains ...string) live.Filter {
+	id := &token.Identity{Kind: kind, Subject: subject}
+	for _, d := range domains {
+		id.Memberships = append(id.Memberships, token.Membership{Domain: d, Role: role})
+	}
+	return live.Filter{Scope: id}
+}
+
+// Two organisations have a site of the same id; one of them also has departments.
+func TestEverybodySeesItsOwnOnly(t *testing.T) {
+	db, s := open(t)
+	err := db.Update(t.Context(), func(tx *store.Tx) error {
+		for _, org := range []string{"acme", "bolt"} {
+			site, err := tx.Site(org, "hq", start)
+			if err != nil {
+				return err
+			}
+			for _, audience := range []string{"", "user:anna", "role:operator"} {
+				e := edge.Event{Type: edge.EventType("e." + org + "." + audience), At: start, Data: json.RawMessage("{}")}
+				if err := tx.AddSiteEvent(site, audience, e); err != nil {
+					return err
+				}
+				e.Type = "org." + e.Type
+				if err := tx.AddOrgEvent(org, audience, e); err != nil {
+					return err
+				}
+			}
+		}
+		return tx.Exec(`UPDATE sites SET domains = 'acme/north' WHERE org = 'acme' AND site = 'hq'`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		f      live.Filter
+		events string
+		sites  int
+	}{
+		"viewer of acme":        {as(token.User, "otto", token.Viewer, "acme"), "e.acme. org.e.acme.", 1},
+		"operator of acme":      {as(token.User, "otto", token.Operator, "acme"), "e.acme. org.e.acme. e.acme.role:operator org.e.acme.role:operator", 1},
+		"anna of no domain":     {as(token.User, "anna", token.None), "e.acme.user:anna org.e.acme.user:anna e.bolt.user:anna org.e.bolt.user:anna", 0},
+		"a service called anna": {as(token.Service, "anna", token.Viewer, "bolt"), "e.bolt. org.e.bolt.", 1},
+		"viewer of the north":   {as(token.User, "nora", token.Viewer, "acme/north"), "e.acme.", 1},
+		"viewer of the south":   {as(token.User, "sam", token.Viewer, "acme/south"), "", 0},
+		"nobody":                {live.Filter{}, "", 0},
+		"both, one wanted":      {live.Filter{Scope: anybody, Org: "bolt"}, "e.bolt. org.e.bolt.", 1},
+	} {
+		got, _ := walk(t, s, "0", c.f, 10)
+		for i := range got {
+			got[i], _, _ = strings.Cut(got[i], "@")
+		}
+		if strings.Join(got, " ") != c.events {
+			t.Errorf("%s: events %v, want %s", name, got, c.events)
+		}
+		data, _, err := s.Snapshot(t.Context(), c.f)
+		var all Sites
+		if err != nil || json.Unmarshal(data, &all) != nil || len(all.Sites) != c.sites {
+			t.Errorf("%s: snapshot %s %v, want %d sites", name, data, err, c.sites)
+		}
+	}
+}
+
+// The tail in memory and the table give the same, whatever lies between.
+func TestTailFollowsTheTable(t *testing.T) {
+	db, s := open(t)
+	f := live.Filter{Scope: anybody}
+	_, id := walk(t, s, "0", f, 10)
+	for i := range uint64(30) {
+		var run []store.Event
+		for n := range uint64(100) {
+			run = append(run, event(i*100+n+1, "x"))
+		}
+		add(t, db, "a", run...)
+		got, next := walk(t, s, id, f, 64)
+		if len(got) != 100 || got[0] != fmt.Sprintf("x@a-%d", i*100+1) {
+			t.Fatalf("round %d: %d events from %v", i, len(got), got[:1])
+		}
+		id = next
+	}
+	if got, _ := walk(t, s, "0", f, 64); len(got) != 3000 {
+		t.Errorf("from the beginning: %d events, want 3000", len(got))
 	}
 }

@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/route"
-	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/cloud/twin"
 	"github.com/headcount-hub/headcount/edge/gateway"
-	"github.com/headcount-hub/headcount/edge/live"
 	"github.com/headcount-hub/headcount/edge/web"
 	"github.com/headcount-hub/headcount/sync/token"
 )
@@ -69,32 +67,6 @@ func (t *Tier) openTwin(context.Context) (part, error) {
 	return part{routes: t.twin.Routes(), run: func(ctx context.Context) error { t.twin.Watch(ctx); return nil }}, nil
 }
 
-// openSocket serves the live streams; what a client gets of them is by its roles.
-func (t *Tier) openSocket(context.Context) (part, error) {
-	options := func(change func(*http.Request, *live.Filter)) live.Options {
-		return live.Options{Clients: t.clients, Log: t.cfg.Log, Origins: gateway.OriginHosts(t.cfg.HTTP.CORSOrigins), Filter: func(r *http.Request) (live.Filter, error) {
-			f, err := live.ParseFilter(r)
-			f.Scope = token.From(r.Context())
-			change(r, &f)
-			return f, err
-		}}
-	}
-	all := options(func(*http.Request, *live.Filter) {})
-	one := options(func(r *http.Request, f *live.Filter) { f.Sites = []string{r.PathValue("site")} })
-	alerts := options(func(_ *http.Request, f *live.Filter) { f.Types = []string{live.SnapshotType, "alert.*"} })
-	stream := func(path, summary string, need route.Need, h http.Handler) route.Route {
-		return route.Route{Method: http.MethodGet, Path: path, Tag: "socket", Summary: summary, Need: need, Serve: h}
-	}
-	signedIn, ofSite := route.Need{SignedIn: true}, route.Need{Of: t.twin.OfSite, Role: token.Viewer}
-	return part{routes: []route.Route{
-		stream("/v1/stream", "Events as they happen (SSE, or WebSocket by upgrade)", signedIn, live.Stream(t.socket, all)),
-		stream("/v1/stream/ws", "Events as they happen (WebSocket)", signedIn, live.WebSocket(t.socket, all)),
-		stream("/v1/sites/{site}/stream", "Events of one site (SSE, or WebSocket by upgrade)", ofSite, live.Stream(t.socket, one)),
-		stream("/v1/sites/{site}/stream/ws", "Events of one site (WebSocket)", ofSite, live.WebSocket(t.socket, one)),
-		stream("/ws/notifications", "Alerts as they happen (WebSocket)", signedIn, live.WebSocket(t.socket, alerts)),
-	}}, nil
-}
-
 // openHealth serves health and metrics.
 func (t *Tier) openHealth(context.Context) (part, error) {
 	public := route.Need{Public: true}
@@ -126,35 +98,4 @@ func (t *Tier) countSites(ctx context.Context) (online, stale int, err error) {
 		}
 	}
 	return online, stale, err
-}
-
-// states tells the socket the present state of sites.
-type states struct{ t *Tier }
-
-// States returns the state of these sites, of all when the list is empty.
-func (s states) States(ctx context.Context, ids []string) ([]live.State, error) {
-	var rows []store.Site
-	var err error
-	if len(ids) == 0 {
-		rows, err = s.t.db.Sites(ctx)
-	}
-	for _, id := range ids {
-		found, e := s.t.db.FindSites(ctx, "", id)
-		if e != nil {
-			return nil, e
-		}
-		rows = append(rows, found...)
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := make([]live.State, len(rows))
-	for i, row := range rows {
-		v, err := s.t.twin.View(ctx, row)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = live.State{Site: row.Site, Name: row.Name, AsOf: v.AsOf, Spaces: v.Spaces, Alerts: v.Alerts, Sensors: v.Sensors}
-	}
-	return out, nil
 }

@@ -105,7 +105,7 @@ func (t *Tier) start(ctx context.Context) error {
 	log := t.cfg.Log
 	t.twin = twin.New(t.db, log)
 	t.ingest = ingest.New(ingest.Config{DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), MakeStream: t.bus.EnsureOrg, Projector: t.twin, Log: log})
-	t.socket = socket.New(t.db, states{t}, twin.StateEvent)
+	t.socket = socket.New(t.db, states{t}, twin.StateEvent, twin.Domains)
 	t.metrics.watch(t)
 	if err := t.newParts(ctx); err != nil {
 		return err

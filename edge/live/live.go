@@ -37,6 +37,11 @@ type Event struct {
 	ID   string // resume id: printable ASCII without spaces, at most 128 bytes
 	Type string // one word, as edge.EventType
 	Data []byte // a JSON object; see Entry for what hub and cloud send
+
+	// The following is for those who translate events; snapshots have none of it.
+	Entry     Entry    // what Data says
+	Domains   []string // whom the site belongs to, where there are several sites
+	Addressed bool     // for the caller, or its role; not for everybody who may see the site
 }
 
 // Page is what After found.
@@ -66,6 +71,7 @@ type Filter struct {
 	Sites  []string // ids of sites; a hub has only one and ignores it
 	Types  []string // event types; one that ends in ".*" stands for all with that prefix
 	Spaces []string // ids of spaces; events whose subject is another space are left out
+	Org    string   // organisation, where several have a site of that id; empty = all; a hub ignores it
 	Scope  any      // what the caller's Options.Filter wants to tell its own Source, such as an identity
 }
 
@@ -129,6 +135,9 @@ type Entry struct {
 	Subject string          `json:"subject,omitempty"` // id of the space, sensor, device or alert
 	At      time.Time       `json:"at"`
 	Data    json.RawMessage `json:"data,omitempty"`
+
+	Org      string `json:"org,omitempty"`      // set by the cloud only
+	Backfill bool   `json:"backfill,omitempty"` // arrived after a newer state was shown: history, not news
 }
 
 // EntryOf makes the Entry of a record of the events lane.
@@ -143,11 +152,12 @@ func EntryOf(r *edge.Record) Entry {
 // Event packs e for the stream.
 func (e Entry) Event() (Event, error) {
 	data, err := json.Marshal(e)
-	return Event{ID: e.ID, Type: e.Type, Data: data}, err
+	return Event{ID: e.ID, Type: e.Type, Data: data, Entry: e}, err
 }
 
 // State is the Data of a snapshot event of one site.
 type State struct {
+	Org     string              `json:"org,omitempty"` // set by the cloud only
 	Site    string              `json:"site"`
 	Name    string              `json:"name,omitempty"`
 	AsOf    time.Time           `json:"as_of"`

@@ -1,0 +1,146 @@
+package socket
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/edge/live"
+)
+
+// row is an event of the table and what is sent of it, which is the same for all clients.
+type row struct {
+	stored store.Event
+	event  live.Event // without what depends on the site's domains
+	wrong  error      // the record cannot be read
+}
+
+func newRow(e store.Event) row {
+	r := row{stored: e, event: live.Event{ID: strconv.FormatInt(e.ID, 10)}}
+	if e.Input {
+		return r
+	}
+	rec, err := edge.ParseRecord(e.Body)
+	if err != nil {
+		r.wrong = fmt.Errorf("event %d: %w", e.ID, err)
+		return r
+	}
+	entry := live.Entry{
+		ID: r.event.ID, Site: e.SiteName, Type: e.Type, Subject: e.Subject, At: e.At, Data: rec.Data, Org: e.Org, Backfill: e.Backfill,
+	}
+	if r.event, r.wrong = entry.Event(); e.Backfill {
+		r.event.Type = BackfillType
+	}
+	r.stored.Body = nil // it is in the event
+	return r
+}
+
+// maxTail bounds the newest events that are kept in memory.
+const maxTail = 2048
+
+// tail is the end of the event table, read once for all clients that follow it.
+type tail struct {
+	source *Source
+
+	mu      sync.Mutex // guards what follows
+	changed <-chan struct{}
+	floor   int64 // all events with a higher id are in rows
+	rows    []row
+}
+
+// after lists at most limit rows behind an id; false when the tail does not go back so far, or
+// the id is not of this table.
+func (t *tail) after(ctx context.Context, id int64, limit int) ([]row, bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.grow(ctx); err != nil {
+		return nil, false, err
+	}
+	if id < t.floor || id > t.newest() {
+		return nil, false, nil
+	}
+	from, _ := slices.BinarySearchFunc(t.rows, id+1, func(r row, id int64) int { return cmp.Compare(r.stored.ID, id) })
+	return slices.Clone(t.rows[from:min(len(t.rows), from+limit)]), true, nil
+}
+
+func (t *tail) newest() int64 {
+	if len(t.rows) == 0 {
+		return t.floor
+	}
+	return t.rows[len(t.rows)-1].stored.ID
+}
+
+// grow reads what is new, when something is.
+func (t *tail) grow(ctx context.Context) error {
+	select {
+	case <-t.changed: // never when it is nil
+	default:
+		if t.changed != nil {
+			return nil
+		}
+		newest, err := t.source.db.NewestEvent(ctx)
+		if err != nil {
+			return err
+		}
+		t.floor = newest
+	}
+	changed := t.source.db.Changed() // before reading, or an event between the two would wait for the next one
+	for {
+		stored, err := t.source.db.EventsAfter(ctx, t.newest(), 0, maxTail)
+		if err != nil {
+			return fmt.Errorf("read events: %w", err)
+		}
+		for _, e := range stored {
+			t.rows = append(t.rows, newRow(e))
+		}
+		if over := len(t.rows) - maxTail; over > 0 {
+			t.floor = t.rows[over-1].stored.ID
+			t.rows = slices.Clone(t.rows[over:])
+		}
+		if len(stored) < maxTail {
+			t.changed = changed
+			return nil
+		}
+	}
+}
+
+// placesAge is how long whom a site belongs to is believed: who may see what changes within it.
+const placesAge = 5 * time.Second
+
+// places knows whom sites belong to.
+type places struct {
+	db      *store.DB
+	domains func(store.Site) []string
+
+	mu    sync.Mutex // guards what follows
+	known map[int64][]string
+	read  time.Time
+}
+
+// of lists whom the site of an event belongs to. What concerns an organisation as a whole is the
+// organisation's.
+func (p *places) of(ctx context.Context, e store.Event) ([]string, error) {
+	if e.SiteName == store.OrgSite {
+		return []string{e.Org}, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d, ok := p.known[e.Site]; ok && time.Since(p.read) < placesAge {
+		return d, nil
+	}
+	sites, err := p.db.Sites(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read sites: %w", err)
+	}
+	p.known, p.read = map[int64][]string{}, time.Now()
+	for _, s := range sites {
+		p.known[s.ID] = p.domains(s)
+	}
+	return p.known[e.Site], nil
+}
