@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
@@ -175,16 +176,17 @@ func (c *client) authorize(req *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("--token-file: %w", err)
 	}
-	// The hub's own file may have comments and names before the tokens.
-	for line := range strings.Lines(string(b)) {
-		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
-			continue
+	// The hub's own file may have comments, names and roles before the tokens, and tokens of
+	// devices, which may ask nothing.
+	for n, line := range strings.Split(string(b), "\n") {
+		t, err := api.ParseToken(line, n+1)
+		if err != nil {
+			return fmt.Errorf("--token-file %s: line %d: %w", c.tokenFile, n+1, err)
 		}
-		if _, token, named := strings.Cut(line, ":"); named {
-			line = token
+		if t.Secret != "" && t.Device == "" {
+			req.Header.Set("Authorization", "Bearer "+t.Secret)
+			return nil
 		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(line))
-		return nil
 	}
-	return fmt.Errorf("--token-file %s has no token", c.tokenFile)
+	return fmt.Errorf("--token-file %s has no token of a person or program", c.tokenFile)
 }

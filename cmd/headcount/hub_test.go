@@ -96,7 +96,7 @@ func TestCommandsFindTheHubThroughItsConfiguration(t *testing.T) {
 	headcount(t, "spaces").is(exitOK, "lobby")
 	hub.ask("spaces").is(exitFailure, "401", "--token-file")
 	hub.ask("spaces", "--token-file", "tokens").is(exitOK, "lobby")
-	hub.ask("spaces", "--token-file", "headcount.yaml").is(exitFailure, "401")
+	hub.ask("spaces", "--token-file", "headcount.yaml").is(exitFailure, "headcount.yaml: line 1")
 	hub.ask("spaces", "--token-file", "none").is(exitFailure, "none")
 }
 
