@@ -24,6 +24,7 @@ type options struct {
 	seed              uint64
 	dir               string
 	http, cloud, mqtt string
+	access            bool // see sim.Options
 	day, report       time.Duration // see sim.Options: DayStart, Report
 	log               *slog.Logger
 }
@@ -67,7 +68,7 @@ func start(ctx context.Context, o options) (_ *demo, err error) {
 	if d.dir, err = filepath.Abs(d.dir); err != nil {
 		return nil, err
 	}
-	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed, DayStart: o.day, Report: o.report}); err != nil {
+	if d.building, err = sim.NewBuilding(sim.Options{Seed: o.seed, Speed: o.speed, DayStart: o.day, Report: o.report, Access: o.access}); err != nil {
 		return nil, err
 	}
 	if err := d.startCloud(ctx); err != nil {

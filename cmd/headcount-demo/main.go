@@ -39,6 +39,7 @@ func command() *cobra.Command {
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 	}
 	f := cmd.Flags()
+	f.BoolVar(&o.access, "access", true, "give the building a badge reader at the entrance and a camera in the lobby")
 	f.Float64Var(&o.speed, "speed", 3, "how many times faster than the clock the people live; the sensors do not, so much more than 5 is no honest picture")
 	f.Uint64Var(&o.seed, "seed", 1, "of the building's people and errors")
 	f.StringVar(&o.dir, "dir", "", "keep the stores here (default: a new temporary directory, removed at the end)")

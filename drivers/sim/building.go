@@ -31,6 +31,7 @@ type Options struct {
 	Speed    float64       // how many times faster than the wall clock the people live; 0 = 1
 	People   int           // who work there; 0 = 200, at most the places there are (214)
 	Nights   bool          // days last 24 h; otherwise the night is left out
+	Access   bool          // with a badge reader at the entrance and a camera in the lobby
 	Report   time.Duration // how often door and zone counters report when nothing happens; 0 = 60 s, 30 s
 }
 
@@ -74,7 +75,7 @@ func NewBuilding(o Options) (*Building, error) {
 	o.Start = edge.Millis(o.Start)
 	o.DayStart, o.Speed, o.People = cmp.Or(o.DayStart, morning), cmp.Or(o.Speed, 1), cmp.Or(o.People, 200)
 	b := &Building{
-		layout: newLayout(), o: o, now: o.Start,
+		layout: newLayout(o.Access), o: o, now: o.Start,
 		count: map[string]int{}, doors: map[string]*traffic{}, sensors: map[string]*sensor{},
 	}
 	switch {
@@ -223,7 +224,7 @@ func (b *Building) pass(who int) {
 	b.count[p.at]--
 	b.count[way.to]++
 	p.at = way.to
-	b.notice(way.door, in)
+	b.notice(who, way.door, in)
 	if p.at == p.to {
 		p.walk = false
 		return
@@ -231,8 +232,8 @@ func (b *Building) pass(who int) {
 	b.walk(who)
 }
 
-// notice shows a passage to the counter of the door, if it has one.
-func (b *Building) notice(door string, in bool) {
+// notice shows a passage to the counter and the badge reader of the door, if it has them.
+func (b *Building) notice(who int, door string, in bool) {
 	t, dir := b.doors[door], 0
 	if !in {
 		dir = 1
@@ -247,7 +248,9 @@ func (b *Building) notice(door string, in bool) {
 		return
 	}
 	for _, id := range b.layout.at[door] {
-		if b.sensors[id].passage(in, t.size[dir]) {
+		if s := b.sensors[id]; s.Class == edge.Badge {
+			b.emit(s.badge(b.now, who, in))
+		} else if s.passage(in, t.size[dir]) {
 			b.push(b.now.Add(settle), report, 0, id)
 		}
 	}

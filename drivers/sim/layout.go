@@ -41,7 +41,7 @@ type passage struct {
 // Floors is how many floors the building has.
 const Floors = 3
 
-func newLayout() *layout {
+func newLayout(access bool) *layout {
 	l := &layout{
 		via: map[string]Via{}, breaks: map[string]string{}, up: map[string]passage{},
 		floorOf: map[string]string{}, depth: map[string]int{edge.Outside: 0}, at: map[string][]string{},
@@ -53,6 +53,10 @@ func newLayout() *layout {
 	l.groundFloor()
 	for f := 2; f <= Floors; f++ {
 		l.officeFloor(f)
+	}
+	if access {
+		l.sensor(edge.Sensor{ID: "reader-entrance", Class: edge.Badge, Door: "entrance"}, "entrance", MQTT)
+		l.observe("cam-lobby", edge.Camera, "lobby", MQTT)
 	}
 	return l
 }

@@ -79,7 +79,7 @@ func reports(c edge.Class, interval time.Duration) time.Duration {
 	if _, ok := lineRates[c]; ok {
 		return cmp.Or(interval, heartbeat)
 	}
-	if c == edge.ZoneCount {
+	if c == edge.ZoneCount || c == edge.Camera {
 		return cmp.Or(interval, window)
 	}
 	return assurance
@@ -123,6 +123,23 @@ func (s *sensor) passage(in bool, g int) (follow bool) {
 	return follow
 }
 
+// follows is the share of people who go through behind somebody else, without a badge.
+const follows = .05
+
+// badge is what a reader says of a person who goes through; nil of one who shows no badge.
+func (s *sensor) badge(now time.Time, who int, in bool) *Emission {
+	if s.rng.Float64() < follows {
+		return nil
+	}
+	direction := edge.In
+	if !in {
+		direction = edge.Out
+	}
+	text := func(k edge.Kind, w string) edge.Value { return edge.TextValue(k, edge.PassageEvent, w) }
+	return s.say(now, text(edge.Access, edge.Granted), text(edge.Direction, direction), text(edge.Method, "card"),
+		text(edge.BadgeID, fmt.Sprintf("P%04d", who)))
+}
+
 // report is what a counter says after people passed.
 func (s *sensor) report(now time.Time) *Emission {
 	s.waiting = false
@@ -141,7 +158,9 @@ func (s *sensor) tick(now time.Time, people map[string]int) *Emission {
 		return s.presence(now, n, radarSees, radarErrs)
 	case edge.Desk:
 		return s.presence(now, n, deskSees, deskErrs)
-	case edge.ZoneCount:
+	case edge.Badge:
+		return s.say(now, edge.TextValue(edge.Health, edge.State, "online"))
+	case edge.ZoneCount, edge.Camera:
 		y := math.Round(float64(n) + student4(s.rng)*(zoneBase+zoneEach*float64(n)))
 		return s.say(now, edge.NumberValue(edge.CountAbs, edge.Absolute, max(0, y)))
 	}
