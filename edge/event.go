@@ -31,7 +31,7 @@ const (
 // Event is one fact worth keeping. Data is a JSON object with its details.
 type Event struct {
 	Type    EventType       `json:"type"`
-	Subject string          `json:"subject,omitempty"` // id of the space, sensor, device or alert
+	Subject string          `json:"subject,omitempty"` // id of the space, door, sensor, device or alert
 	At      time.Time       `json:"at"`                // when it became true
 	Data    json.RawMessage `json:"data,omitempty"`
 }
@@ -63,8 +63,8 @@ const (
 type Alert struct {
 	ID             string     `json:"id"` // rule, subject and raise time; unique on the site
 	Rule           string     `json:"rule"`
-	Subject        string     `json:"subject"`      // id of the space, sensor or "hub"
-	SubjectKind    string     `json:"subject_kind"` // "building", "floor", "room", "zone", "sensor", "hub"
+	Subject        string     `json:"subject"`      // id of the space, door, sensor or "hub"
+	SubjectKind    string     `json:"subject_kind"` // "building", "floor", "room", "zone", "door", "sensor", "hub"
 	Severity       Severity   `json:"severity"`
 	State          AlertState `json:"state"`
 	Message        string     `json:"message"`

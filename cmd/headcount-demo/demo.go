@@ -24,7 +24,7 @@ type options struct {
 	seed              uint64
 	dir               string
 	http, cloud, mqtt string
-	access            bool // see sim.Options
+	access            bool          // see sim.Options
 	day, report       time.Duration // see sim.Options: DayStart, Report
 	log               *slog.Logger
 }
