@@ -24,7 +24,7 @@ const ackLife = 48 * time.Hour
 // ackLink makes the one-time address by which a receiver acknowledges alerts; empty when there is
 // no way to. The address holds 128 random bits, of which the database has the hash.
 func (n *Notifier) ackLink(tx *store.Tx, facts []*fact, who, title string) (string, error) {
-	if n.o.Acknowledge == nil || n.o.Public == "" {
+	if n.o.Acknowledge == nil || n.o.Public == nil {
 		return "", nil
 	}
 	secret := rand.Text()
@@ -34,7 +34,7 @@ func (n *Notifier) ackLink(tx *store.Tx, facts []*fact, who, title string) (stri
 	}
 	const insert = `INSERT INTO notify_acks (hash, org, site, alerts, who, title, expires) VALUES (?, ?, ?, ?, ?, ?, ?)`
 	err := tx.Exec(insert, hashOf(secret), facts[0].Org, facts[0].SiteName, toJSON(ids), who, title, store.Millis(n.now().Add(ackLife)))
-	return strings.TrimRight(n.o.Public, "/") + "/v1/ack/" + secret, err
+	return n.o.Public() + "/v1/ack/" + secret, err
 }
 
 func hashOf(secret string) string {

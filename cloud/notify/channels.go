@@ -264,7 +264,7 @@ func (n *Notifier) testChannel(r *route.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), testTimeout)
 	defer cancel()
 	m := deliver.Message{Key: id.String(), Source: "/" + r.PathValue("org"), Type: "notification.test", At: n.now(), Data: []byte(`{"test":true}`),
-		Words: deliver.Words{Title: "Test message of Headcount", Text: "Sent by " + r.Who.Who() + ". Nothing has happened.", Severity: "info", Link: n.o.Public}}
+		Words: deliver.Words{Title: "Test message of Headcount", Text: "Sent by " + r.Who.Who() + ". Nothing has happened.", Severity: "info"}}
 	if err := s.deliver(ctx, Delivery{Org: r.PathValue("org"), Message: m}); err != nil {
 		return nil, route.Problem(http.StatusBadGateway, "not delivered: %v", err)
 	}

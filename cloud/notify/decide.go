@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -87,10 +88,10 @@ func (n *Notifier) message(f *fact) deliver.Message {
 
 // link is the page of a site's alerts.
 func (n *Notifier) link(org, site string) string {
-	if n.o.Public == "" {
+	if n.o.Public == nil {
 		return ""
 	}
-	return strings.TrimRight(n.o.Public, "/") + "/?site=" + site + "&org=" + org
+	return n.o.Public() + "/?" + url.Values{"site": {site}, "org": {org}}.Encode()
 }
 
 // tellHooks tells the configured webhooks of the organisation.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/deliver"
@@ -126,7 +127,7 @@ func (n *Notifier) carry(tx *store.Tx, c Notice, p Preference) error {
 	due := p.after(n.now(), c.Severity)
 	msg := deliver.Message{Key: c.Key, Type: "notice." + c.Kind, Source: "/" + c.Org, At: c.At,
 		Words: deliver.Words{Title: c.Title, Text: c.Text, Link: c.Link, Severity: c.Severity, Ack: c.ack}}
-	if p.Mail && n.o.User != nil {
+	if p.Mail && n.o.User != nil && n.o.Mail != nil {
 		if err := n.post(tx, c.Org, "user:"+c.User, msg, due); err != nil {
 			return err
 		}
@@ -163,7 +164,7 @@ func (n *Notifier) address(ctx context.Context, user string) (string, error) {
 	}
 	p, err := n.o.User(ctx, user)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound) || errors.Is(err, route.ErrNotFound):
 		return "", fmt.Errorf("%w: the account is gone", deliver.ErrRefused)
 	case err != nil:
 		return "", err

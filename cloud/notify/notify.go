@@ -48,11 +48,11 @@ type Options struct {
 	Webhooks []Webhook
 	Mail     deliver.Channel // sends a message to its addresses; nil = no mail server: mails are kept
 	Push     *deliver.Push   // nil = no Web Push
-	Public   string          // URL of the page, such as https://headcount.example.org; empty = no links
+	Public   func() string   // URL of the page, such as https://headcount.example.org, without a slash at its end; nil = no links
 	Private  bool            // channels and push endpoints may be on private addresses
 
 	// Members lists the persons with at least a role in a domain, User finds one by id
-	// (store.ErrNotFound); nil = there are no persons. Both are called within transactions and
+	// (store.ErrNotFound or route.ErrNotFound); nil = there are no persons. Both are called within transactions and
 	// must not write.
 	Members func(ctx context.Context, domain string, least token.Role) ([]Person, error)
 	User    func(ctx context.Context, id string) (Person, error)

@@ -21,7 +21,9 @@ import (
 
 // Config is what a tier runs under. The zero value, given a data directory, runs on loopback.
 type Config struct {
-	Data          string         `yaml:"data"` // directory of keys, streams and database; "./headcount-cloud-data" by default
+	Data          string         `yaml:"data"`          // directory of keys, streams and database; "./headcount-cloud-data" by default
+	Database      string         `yaml:"database"`      // "postgres://USER@HOST/DATABASE"; empty = SQLite in the data directory
+	DatabaseFile  string         `yaml:"database_file"` // file with that URL, for one with a password
 	HTTP          HTTP           `yaml:"http"`
 	NATS          NATS           `yaml:"nats"`
 	Organisations []Organisation `yaml:"organisations"`
@@ -127,7 +129,7 @@ func parseConfig(b []byte) (Config, error) {
 // resolve makes the paths of a file absolute.
 func (c *Config) resolve(dir string) {
 	paths := []*string{
-		&c.Data, &c.HTTP.TokenFile, &c.HTTP.Certificate, &c.HTTP.Key,
+		&c.Data, &c.DatabaseFile, &c.HTTP.TokenFile, &c.HTTP.Certificate, &c.HTTP.Key,
 		&c.NATS.Certificate, &c.NATS.Key, &c.NATS.CredentialsFile, &c.NATS.AccountSeedFile,
 		&c.WorkOrders.Tools,
 		&c.Mail.PasswordFile, &c.Mail.CAFile,
@@ -159,11 +161,11 @@ func (c *Config) setDefaults() {
 func (c *Config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	c.checkDatabase(bad)
 	c.HTTP.check(bad)
 	c.Accounts.check(bad)
 	c.WorkOrders.check(bad)
 	c.Mail.check(bad)
-	c.Notify.check(bad)
 	if (c.NATS.Certificate == "") != (c.NATS.Key == "") {
 		bad("nats: certificate and key belong together")
 	}

@@ -43,15 +43,8 @@ func (m *Mail) check(bad func(string, ...any)) {
 
 // Notify is how people and systems are told.
 type Notify struct {
-	PublicURL    string `yaml:"public_url"`    // of this server as people reach it: for links in messages; none without
 	AllowPrivate bool   `yaml:"allow_private"` // channels made by the API may call private addresses
 	PushContact  string `yaml:"push_contact"`  // mail address or https URL that push services are given
-}
-
-func (n *Notify) check(bad func(string, ...any)) {
-	if u := n.PublicURL; u != "" && !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
-		bad("notify: public_url %q is no http or https address", u)
-	}
 }
 
 // vapidFile holds the key of Web Push.
@@ -74,7 +67,7 @@ func (t *Tier) openNotify(ctx context.Context) (part, error) {
 		return part{}, err
 	}
 	t.notify, err = notify.New(ctx, notify.Options{
-		DB: t.db, Webhooks: hooks, Mail: mailer, Push: push, Public: t.cfg.Notify.PublicURL, Private: t.cfg.Notify.AllowPrivate,
+		DB: t.db, Webhooks: hooks, Mail: mailer, Push: push, Public: t.PublicURL, Private: t.cfg.Notify.AllowPrivate,
 		Members: t.notifyMembers(), User: t.notifyUser(), Domains: twin.Domains, Log: t.cfg.Log,
 		Acknowledge: func(ctx context.Context, s store.Site, alert, by string) error {
 			_, err := t.twin.Acknowledge(ctx, s, alert, by, "")
