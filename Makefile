@@ -9,7 +9,7 @@ CMDS      := headcount headcount-cloud headcount-demo
 # The packages that have tests under a build tag.
 tagged = $$(grep -rl --include='*_test.go' '^//go:build.*$(1)' . | xargs -n1 dirname | sort -u)
 
-.PHONY: run test check build bench deb fmt vet lint race fuzz integration browser tools sizes go-present
+.PHONY: run test check build bench deb fmt vet lint race fuzz integration postgres browser tools sizes go-present
 
 run: go-present
 	@mkdir -p bin && $(GO) build -ldflags '-X main.version=$(VERSION)' -o bin/headcount-demo ./cmd/headcount-demo
@@ -39,7 +39,7 @@ sizes: go-present
 deb: go-present
 	@sh packaging/deb.sh $(VERSION)
 
-check: go-present fmt vet lint race fuzz integration browser
+check: go-present fmt vet lint race fuzz integration postgres browser
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt these files:"; echo "$$out"; exit 1; fi
@@ -67,6 +67,10 @@ fuzz:
 # Tests with real servers that do not come with Go modules, and the long ones.
 integration: tools
 	$(GO) test -tags integration -run Integration -timeout 15m -count=1 $(call tagged,integration)
+
+# The cloud's suites on PostgreSQL.
+postgres: tools
+	.ci/postgres $(GO) test -count=1 -timeout 10m ./cloud/...
 
 browser: tools
 	$(GO) test -tags browser -run Browser -timeout 5m -count=1 $(call tagged,browser)

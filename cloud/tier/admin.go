@@ -106,7 +106,7 @@ func Revoke(ctx context.Context, cfg Config, org, site string) error {
 // administer asks the running tier, or starts just enough of one to do the work.
 func administer(ctx context.Context, cfg Config, path, org, site string, asked func(*http.Response) error, own func(*bus.Bus, *store.DB) error) error {
 	cfg.setDefaults()
-	lock, db, err := openData(ctx, cfg.Data)
+	lock, db, err := openData(ctx, cfg)
 	if errors.Is(err, store.ErrInUse) {
 		return ask(ctx, cfg.Data, path+"?"+url.Values{"org": {org}, "site": {site}}.Encode(), asked)
 	}
@@ -161,14 +161,20 @@ func askAPI(ctx context.Context, dir string, c AdminCall, answer func(*http.Resp
 	return answer(resp)
 }
 
-// Audit compares what the database of a data directory holds with its marks and recomputes
-// every chain. It may run beside a running tier.
-func Audit(ctx context.Context, dir string) ([]store.LaneAudit, error) {
-	path := filepath.Join(dir, databaseFile)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("audit: %w; name the data directory with --data", err)
+// Audit compares what the tier's database holds with its marks and recomputes every chain. It
+// may run beside a running tier.
+func Audit(ctx context.Context, cfg Config) ([]store.LaneAudit, error) {
+	cfg.setDefaults()
+	where, err := cfg.database()
+	if err != nil {
+		return nil, err
 	}
-	db, err := store.Open(ctx, path)
+	if !store.IsURL(where) {
+		if _, err := os.Stat(where); err != nil {
+			return nil, fmt.Errorf("audit: %w; name the data directory with --data", err)
+		}
+	}
+	db, err := store.Open(ctx, where)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ type AdminCall struct {
 // the routes of accounts are to be had. A refusal is an error that says why.
 func Administer(ctx context.Context, cfg Config, c AdminCall) ([]byte, error) {
 	cfg.setDefaults()
-	lock, db, err := openData(ctx, cfg.Data)
+	lock, db, err := openData(ctx, cfg)
 	if errors.Is(err, store.ErrInUse) {
 		var answer []byte
 		err := askAPI(ctx, cfg.Data, c, func(resp *http.Response) (err error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/headcount-hub/headcount/cloud/ingest"
 	"github.com/headcount-hub/headcount/cloud/notify"
 	"github.com/headcount-hub/headcount/cloud/socket"
+	"github.com/headcount-hub/headcount/cloud/steer"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/cloud/twin"
 	"github.com/headcount-hub/headcount/edge/gateway"
@@ -60,6 +61,7 @@ type Tier struct {
 	api     http.Handler // the routes, without the gateway
 
 	accounts *accounts.Accounts
+	steer    *steer.Steer
 
 	listener    net.Listener
 	server      *http.Server
@@ -96,7 +98,7 @@ func Start(ctx context.Context, cfg Config) (*Tier, error) {
 // start builds sink first: database, bus, ingest, then who serves.
 func (t *Tier) start(ctx context.Context) error {
 	var err error
-	if t.lock, t.db, err = openData(ctx, t.cfg.Data); err != nil {
+	if t.lock, t.db, err = openData(ctx, t.cfg); err != nil {
 		return err
 	}
 	if t.bus, err = startBus(ctx, t.cfg, t.db); err != nil {
@@ -104,7 +106,7 @@ func (t *Tier) start(ctx context.Context) error {
 	}
 	log := t.cfg.Log
 	t.twin = twin.New(t.db, log)
-	t.ingest = ingest.New(ingest.Config{DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), MakeStream: t.bus.EnsureOrg, Projector: t.twin, Log: log})
+	t.ingest = ingest.New(ingest.Config{DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), MakeStream: t.bus.EnsureOrg, Projector: t.twin, Complete: t.complete, Log: log})
 	t.socket = socket.New(t.db, states{t}, twin.StateEvent, twin.Domains)
 	t.metrics.watch(t)
 	if err := t.newParts(ctx); err != nil {
@@ -128,22 +130,6 @@ func (t *Tier) start(ctx context.Context) error {
 	t.running = true
 	log.Info("cloud tier runs", "http", t.HTTPAddr(), "nats", t.NATSURL(), "data", t.cfg.Data, "version", t.cfg.Version)
 	return nil
-}
-
-// openData locks a data directory and opens its database.
-func openData(ctx context.Context, dir string) (*store.Lock, *store.DB, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("data directory: %w; name another one with --data", err)
-	}
-	lock, err := store.Acquire(ctx, filepath.Join(dir, lockFile))
-	if err != nil {
-		return nil, nil, fmt.Errorf("data directory %s: %w", dir, err)
-	}
-	db, err := store.Open(ctx, filepath.Join(dir, databaseFile))
-	if err != nil {
-		return nil, nil, errors.Join(err, lock.Release())
-	}
-	return lock, db, nil
 }
 
 // startBus starts NATS with a stream for every organisation that is configured or known.

@@ -546,11 +546,11 @@ func TestAuditOfARunningTier(t *testing.T) {
 		h.occupancy(n)
 	}
 	eventually(t, "all applied", func() bool {
-		lanes, err := Audit(t.Context(), dir)
+		lanes, err := Audit(t.Context(), Config{Data: dir})
 		must(t, err)
 		return len(lanes) == 1 && lanes[0].OK() && lanes[0].Stored == 20
 	})
-	if _, err := Audit(t.Context(), t.TempDir()); err == nil {
+	if _, err := Audit(t.Context(), Config{Data: t.TempDir()}); err == nil {
 		t.Error("an empty directory was audited")
 	}
 }

@@ -83,6 +83,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.config, "config", "", "configuration file (YAML); without it all defaults")
 	root.PersistentFlags().StringVar(&c.data, "data", "", "data directory (default "+tier.DefaultData+")")
 	root.AddCommand(c.runCommand(), c.enrolCommand(), c.revokeCommand(), c.auditCommand(), c.versionCommand())
+	root.AddCommand(c.accountCommands()...)
 	return root
 }
 
@@ -128,7 +129,11 @@ func (c *cli) runCommand() *cobra.Command {
 				return err
 			}
 			defer t.Close()
-			fmt.Fprintf(c.stdout, "page and API  %s\nhubs connect  %s\n", t.HTTPAddr(), t.NATSURL())
+			hello := fmt.Sprintf("page and API  %s\nhubs connect  %s\n", t.HTTPAddr(), t.NATSURL())
+			if code, err := tier.ClaimCode(cfg); err == nil {
+				hello += "claim code    " + code + " (makes the first account)\n"
+			}
+			fmt.Fprint(c.stdout, hello)
 			if f := t.Fingerprint(); f != "" {
 				fmt.Fprintf(c.stdout, "certificate   self-signed, SHA-256 %s\n", f)
 			}
@@ -218,7 +223,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			lanes, err := tier.Audit(cmd.Context(), cfg.Data)
+			lanes, err := tier.Audit(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
