@@ -101,6 +101,7 @@ type Accounts struct {
 	revoked  *token.Revocations
 	verifier *token.Verifier
 	hashing  chan struct{} // as many places as passwords are hashed at once
+	memory   uint32        // of a hash, in KiB
 	exist    atomic.Bool   // there is an account
 
 	enforcing sync.Mutex // guards what follows, and sets of revoked
@@ -121,7 +122,7 @@ func Open(ctx context.Context, o Options) (*Accounts, error) {
 	if err := o.DB.Migrate(ctx, "accounts", migrations, "migrations"); err != nil {
 		return nil, err
 	}
-	a := &Accounts{opts: o, db: o.DB, log: o.Log, now: o.Now, revoked: token.NewRevocations(), hashing: make(chan struct{}, parallelHashes())}
+	a := &Accounts{opts: o, db: o.DB, log: o.Log, now: o.Now, revoked: token.NewRevocations(), hashing: make(chan struct{}, parallelHashes()), memory: hashMemory}
 	var err error
 	if a.keys, err = openKeys(o.Dir, o.Now); err != nil {
 		return nil, err
@@ -167,6 +168,12 @@ func (a *Accounts) Changed() <-chan struct{} { return a.revoked.Changed() }
 // Revoked tells whether a caller's token is refused by now: long-lived connections ask again
 // after Changed.
 func (a *Accounts) Revoked(id *token.Identity) bool { return a.revoked.Revoked(id) }
+
+// SignFor makes a token in the name of a caller that was let in otherwise, for those who verify
+// by the JWKS, such as hubs.
+func (a *Accounts) SignFor(who *token.Identity, life time.Duration) (string, error) {
+	return a.keys.signer().Sign(who, []string{Audience}, life)
+}
 
 // Authenticate tells whose signed token raw is. Its error says why it is refused.
 func (a *Accounts) Authenticate(_ context.Context, raw string) (*token.Identity, error) {

@@ -236,3 +236,35 @@ func TestWeakPasswordsAreRefused(t *testing.T) {
 		t.Errorf("%q: %v", good, err)
 	}
 }
+
+func TestRealHashes(t *testing.T) {
+	r := newRig(t)
+	r.a.memory = hashMemory
+	hash, err := r.a.hashPassword(t.Context(), good)
+	must(t, err)
+	if !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("hash %s", hash)
+	}
+	for password, want := range map[string]bool{good: true, good + "x": false, "": false} {
+		if is, err := r.a.passwordIs(t.Context(), password, hash); is != want || err != nil {
+			t.Errorf("%q: %v %v", password, is, err)
+		}
+	}
+	if is, err := r.a.passwordIs(t.Context(), "", ""); is || err != nil {
+		t.Errorf("no password is set: %v %v", is, err)
+	}
+	for _, bad := range []string{"x", "$argon2id$v=19$m=9999999999,t=2,p=1$AAAA$AAAA", "$argon2id$v=19$m=1,t=1,p=0$AAAA$AAAA", "$argon2i$v=19$m=1"} {
+		if _, err := r.a.passwordIs(t.Context(), good, bad); err == nil {
+			t.Errorf("%q is taken for a hash", bad)
+		}
+	}
+}
+
+func BenchmarkHash(b *testing.B) {
+	r := newRig(b)
+	r.a.memory = hashMemory
+	for b.Loop() {
+		_, err := r.a.hashPassword(b.Context(), good)
+		must(b, err)
+	}
+}

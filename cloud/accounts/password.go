@@ -41,7 +41,9 @@ const (
 
 // nobodysHash is what the password of an unknown user is held against, so that the answer takes
 // the same time.
-var nobodysHash = encodeHash(make([]byte, saltSize), make([]byte, hashSize))
+func (a *Accounts) nobodysHash() string {
+	return encodeHash(a.memory, make([]byte, saltSize), make([]byte, hashSize))
+}
 
 // commonPasswords are those of ten characters and more that are tried first everywhere.
 var commonPasswords = words(`1234567890 0123456789 0987654321 9876543210 1111111111 0000000000 1q2w3e4r5t 1qaz2wsx3edc qwertyuiop
@@ -107,12 +109,12 @@ func (a *Accounts) hashPassword(ctx context.Context, password string) (string, e
 	}
 	defer done()
 	salt := random(saltSize)
-	return encodeHash(salt, argon2.IDKey([]byte(password), salt, hashPasses, hashMemory, hashLanes, hashSize)), nil
+	return encodeHash(a.memory, salt, argon2.IDKey([]byte(password), salt, hashPasses, a.memory, hashLanes, hashSize)), nil
 }
 
-func encodeHash(salt, hash []byte) string {
+func encodeHash(memory uint32, salt, hash []byte) string {
 	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashMemory, hashPasses, hashLanes, enc.EncodeToString(salt), enc.EncodeToString(hash))
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memory, hashPasses, hashLanes, enc.EncodeToString(salt), enc.EncodeToString(hash))
 }
 
 // passwordIs tells whether a password belongs to a stored hash. It takes as long for an empty
@@ -120,7 +122,7 @@ func encodeHash(salt, hash []byte) string {
 func (a *Accounts) passwordIs(ctx context.Context, password, stored string) (bool, error) {
 	known := stored != ""
 	if !known {
-		stored = nobodysHash
+		stored = a.nobodysHash()
 	}
 	var version, memory, passes, lanes int
 	head, tail, _ := strings.Cut(strings.TrimPrefix(stored, "$argon2id$"), ",p=")

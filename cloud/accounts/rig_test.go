@@ -71,6 +71,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	}
 	r.a, err = Open(t.Context(), o)
 	must(t, err)
+	r.a.memory = 64 // the cost of real hashes is for TestRealHashes
 	rt := route.NewRouter(slog.New(slog.DiscardHandler), http.NotFoundHandler())
 	must(t, rt.Add(r.a.Routes()...))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
