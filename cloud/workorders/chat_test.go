@@ -117,7 +117,10 @@ func TestAGuestSeesWhatIsSaidFromItsJoining(t *testing.T) {
 	r := newRig(t)
 	v := r.order()
 	at := "/v1/work-orders/" + v.ID
-	say := func(text string) { r.call("ole", "POST", at+"/notes", map[string]string{"text": text}, 201, nil); r.pass(time.Second) }
+	say := func(text string) {
+		r.call("ole", "POST", at+"/notes", map[string]string{"text": text}, 201, nil)
+		r.pass(time.Second)
+	}
 	var g Guest
 	r.call("ole", "POST", at+"/guests", `{"name":"Gus"}`, 403, nil)
 	r.call("mia", "POST", at+"/guests", `{"name":"Gus"}`, 201, &g)

@@ -163,7 +163,7 @@ func (m *Module) receive(w http.ResponseWriter, r *http.Request, o Order, a Atta
 	w.Header().Set("Location", location)
 	var err error
 	if a.Offset, err = m.appendPart(a, body); err != nil {
-		if a.Size < 0 || a.Offset == 0 || errors.As(err, new(*gateway.Problem)) {
+		if a.Size < 0 || a.Offset == 0 {
 			m.forget(r.Context(), a)
 		}
 		return err
