@@ -89,6 +89,11 @@ func (g *Gateway) Wrap(next http.Handler) http.Handler {
 		c := newCall(r, g.opts.Proxies)
 		rec := &recorder{ResponseWriter: w}
 		protect(w.Header(), c.ID)
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			// net/http hides a Content-Length that came along. A proxy may have gone by it, so
+			// nothing behind a chunked body is taken for a request (RFC 9112, 6.1).
+			w.Header().Set("Connection", "close")
+		}
 		refusal, r := g.admit(rec, r, c)
 		start := time.Now()
 		defer func() {
