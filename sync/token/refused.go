@@ -32,7 +32,7 @@ const (
 	CodeAudience   = "audience"      // meant for others
 	CodeExpired    = "expired"       // no longer valid
 	CodeNotYet     = "not_yet"       // nbf or iat in the future; or our clock is behind
-	CodeLifetime   = "lifetime"      // lives longer than 24 h, or ends before it begins
+	CodeLifetime   = "lifetime"      // lives longer than it may, or ends before it begins
 	CodeClaim      = "claim"         // a claim is missing, of the wrong type or out of bounds
 	CodeMembership = "membership"    // a membership is malformed, a wildcard, or not this issuer's to give
 	CodeRevoked    = "revoked"       // its subject or session was locked out
