@@ -57,6 +57,13 @@ func (b *Bus) Revoke(org, site string) error {
 	return nil
 }
 
+// Enrolled tells whether credentials were issued to a site here that were not revoked since.
+func (b *Bus) Enrolled(org, site string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.auth != nil && len(b.auth.issued[org+"/"+site]) > 0
+}
+
 // CloudCredentials makes a credentials file of the cloud's own user, with all rights in the
 // account: for another replica of the cloud, or for somebody who looks into the streams with a
 // NATS client. It cannot be revoked but by replacing the account.

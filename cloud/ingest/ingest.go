@@ -49,6 +49,9 @@ type Config struct {
 	Projector Projector
 	Log       *slog.Logger // nil = silent
 
+	// Complete adds to the answer to a heartbeat of a site; nil = nothing.
+	Complete func(ctx context.Context, org, site string, h *wire.HeartbeatReply)
+
 	// MakeStream makes the stream of an organisation anew when it is gone, because the NATS server
 	// lost its store; hubs wait until there is one. Nil = somebody else does.
 	MakeStream func(ctx context.Context, org string) error

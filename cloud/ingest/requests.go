@@ -185,6 +185,8 @@ func (in *Ingest) reply(ctx context.Context, r *request, failed error) {
 			var marksErr error
 			if h.Marks, marksErr = in.cfg.DB.Marks(ctx, r.org, r.site, r.beat.Epoch); marksErr != nil {
 				h.Error = "the cloud cannot read its marks now; try again later"
+			} else if in.cfg.Complete != nil {
+				in.cfg.Complete(ctx, r.org, r.site, &h)
 			}
 		}
 		body, err = json.Marshal(h)

@@ -27,6 +27,7 @@ func (t *Tier) newParts(ctx context.Context) error {
 	for _, build := range []func(*Tier, context.Context) (part, error){
 		(*Tier).openTwin,
 		(*Tier).openAccounts,
+		(*Tier).openSteer,
 		(*Tier).openNotify,
 		(*Tier).openPlain,
 		(*Tier).openSocket,

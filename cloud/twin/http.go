@@ -3,6 +3,7 @@ package twin
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/route"
@@ -39,7 +40,7 @@ func (t *Twin) Routes() []route.Route {
 	get("/v1/sites/{site}/loss", "What did not arrive, and why", t.loss)
 	add(http.MethodPost, "/v1/sites/{site}/alerts/{id}/acknowledge", "Acknowledge an alert", token.Operator,
 		func(r *route.Request, s store.Site) (any, error) { return t.acknowledge(r.Request, s, r.Who.Who()) })
-	return routes
+	return append(routes, t.siteRoutes()...)
 }
 
 func problem(status int, format string, args ...any) error {
@@ -147,7 +148,8 @@ func (t *Twin) sites(r *route.Request) (any, error) {
 	}
 	out := make([]Summary, 0, len(rows))
 	for _, s := range rows {
-		if org := r.URL.Query().Get("org"); org != "" && org != s.Org || r.Who.RoleIn(Domains(s)) < token.Viewer {
+		q := strings.ToLower(r.URL.Query().Get("q"))
+		if org := r.URL.Query().Get("org"); org != "" && org != s.Org || r.Who.RoleIn(Domains(s)) < token.Viewer || !strings.Contains(strings.ToLower(s.Site+"\n"+s.Name), q) {
 			continue
 		}
 		sum, err := t.summary(r.Request, s, open)
@@ -259,7 +261,7 @@ func (t *Twin) spaces(r *http.Request, s store.Site) (any, error) {
 			}
 		}
 	}
-	return map[string]any{"spaces": spaces, "as_of": v.AsOf, "stale": v.Stale}, nil
+	return map[string]any{"spaces": spaces, "as_of": asOf(v.AsOf), "stale": v.Stale}, nil
 }
 
 func (t *Twin) space(r *http.Request, s store.Site) (any, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // The bounds of a history request, as on the hub.
@@ -255,6 +256,11 @@ func (t *Twin) Acknowledge(ctx context.Context, s store.Site, alert, by, note st
 		if err := tx.Acknowledge(s.ID, a.Alert.ID, by, note, a.AckAt); err != nil {
 			return err
 		}
+		if t.hooks.Acknowledged != nil && !a.Cloud {
+			if err := t.hooks.Acknowledged(tx, s, a.Alert.ID, note, whoever(ctx, by)); err != nil {
+				return err
+			}
+		}
 		out = merged(a)
 		data, err := json.Marshal(out)
 		if err != nil {
@@ -264,4 +270,13 @@ func (t *Twin) Acknowledge(ctx context.Context, s store.Site, alert, by, note st
 		return err
 	})
 	return out, err
+}
+
+// whoever is the caller of a context, or somebody known by name only: who answered a message was
+// asked because it may.
+func whoever(ctx context.Context, by string) *token.Identity {
+	if id := token.From(ctx); id != nil {
+		return id
+	}
+	return &token.Identity{Kind: token.User, Subject: by, Name: by, Everywhere: token.Operator}
 }

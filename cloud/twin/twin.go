@@ -35,6 +35,7 @@ type Twin struct {
 	log     *slog.Logger
 	now     func() time.Time
 	started time.Time
+	hooks   Hooks
 }
 
 // New makes a Twin over a database.

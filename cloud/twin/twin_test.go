@@ -37,6 +37,9 @@ func newRig(t *testing.T) *rig {
 	r := &rig{T: t, db: db, twin: New(db, nil), now: start, mux: http.NewServeMux()}
 	r.twin.now = func() time.Time { return r.now }
 	r.twin.started = start
+	if err := r.twin.Open(t.Context(), Hooks{}); err != nil {
+		t.Fatal(err)
+	}
 	router := route.NewRouter(slog.New(slog.DiscardHandler), http.NotFoundHandler())
 	if err := router.Add(r.twin.Routes()...); err != nil {
 		t.Fatal(err)
