@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/notify"
+	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/cloud/twin"
 	"github.com/headcount-hub/headcount/cloud/workorders"
 	"github.com/headcount-hub/headcount/sync/token"
@@ -15,7 +17,6 @@ import (
 type WorkOrders struct {
 	Zone      string            `yaml:"zone"`          // whose year numbers carry, such as Europe/Oslo; UTC by default
 	Zones     map[string]string `yaml:"zones"`         // of single organisations, by id
-	BaseURL   string            `yaml:"base_url"`      // of links in notices; the listener's own by default
 	ClamAV    string            `yaml:"clamav"`        // tcp://HOST:PORT or unix:/PATH of clamd; without it nothing is scanned
 	MaxFileMB int               `yaml:"max_file_mb"`   // of one attachment; 25 by default
 	MaxFiles  int               `yaml:"max_files"`     // of one work order; 20 by default
@@ -41,9 +42,6 @@ func (c *WorkOrders) check(bad func(string, ...any)) {
 	if c.MaxFileMB < 0 || c.MaxFileMB > 4096 || c.MaxFiles < 0 || c.MaxFiles > 1000 {
 		bad("workorders: want max_file_mb of at most 4096 and max_files of at most 1000")
 	}
-	if err := workorders.CheckBaseURL(c.BaseURL); err != nil {
-		bad("workorders: base_url: %v", err)
-	}
 }
 
 // options are the module's, of a configuration that was checked.
@@ -54,7 +52,7 @@ func (c *WorkOrders) options(data string) workorders.Options {
 		zones[org], _ = time.LoadLocation(name)
 	}
 	return workorders.Options{
-		Dir: filepath.Join(data, attachmentsDir), Zone: zone, Zones: zones, BaseURL: c.BaseURL,
+		Dir: filepath.Join(data, attachmentsDir), Zone: zone, Zones: zones,
 		Files: workorders.Files{MaxSize: int64(c.MaxFileMB) << 20, MaxCount: c.MaxFiles, Clamd: c.ClamAV, Converter: c.Tools},
 	}
 }
@@ -62,7 +60,21 @@ func (c *WorkOrders) options(data string) workorders.Options {
 // openWorkOrders keeps work orders.
 func (t *Tier) openWorkOrders(ctx context.Context) (part, error) {
 	o := t.cfg.WorkOrders.options(t.cfg.Data)
-	o.DB, o.Log, o.Domains, o.Authenticate = t.db, t.cfg.Log, twin.Domains, t.authenticate
+	o.DB, o.Log, o.Domains, o.Authenticate, o.PublicURL = t.db, t.cfg.Log, twin.Domains, t.authenticate, t.PublicURL
+	o.Accounts = t.accounts.Exist
+	o.People = func(ctx context.Context, domain string, least token.Role) ([]workorders.Person, error) {
+		users, err := t.accounts.Members(ctx, domain, least)
+		people := make([]workorders.Person, len(users))
+		for i, u := range users {
+			people[i] = workorders.Person{ID: u.ID, Email: u.Email, Name: u.Name}
+		}
+		return people, err
+	}
+	o.Tell = func(tx *store.Tx, n workorders.Notice) error {
+		return t.notify.Tell(tx, notify.Notice{
+			Key: n.Key, Org: n.Org, User: n.User, Kind: n.Kind, Title: n.Title, Text: n.Text, Link: n.Link, Severity: n.Severity, At: n.At,
+		})
+	}
 	m, err := workorders.Open(ctx, o)
 	if err != nil {
 		return part{}, err

@@ -79,7 +79,7 @@ func (m *Module) findApprovers(ctx context.Context, o *Order, mv *move) error {
 		return route.Problem(http.StatusUnprocessableEntity, "cost or approver: longer than %d bytes", maxWord)
 	case mv.approver == mv.by.id && mv.approver != "":
 		return route.Problem(http.StatusUnprocessableEntity, "you cannot approve what you ask for; name another approver")
-	case m.o.People != nil && len(mv.managers) == 0:
+	case m.accounts() && len(mv.managers) == 0:
 		return route.Problem(http.StatusUnprocessableEntity, "nobody else in %s has the role manager to approve it", o.Domain)
 	}
 	return nil

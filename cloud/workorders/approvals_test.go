@@ -108,7 +108,7 @@ func TestOnlyTheNamedApproverApproves(t *testing.T) {
 }
 
 func FuzzReadLink(f *testing.F) {
-	m := &Module{key: []byte("a key"), o: Options{Now: func() time.Time { return start }}}
+	m := &Module{key: []byte("a key"), o: Options{Now: func() time.Time { return start }, PublicURL: func() string { return "" }}}
 	f.Add(strings.TrimPrefix(m.approvalLink("approval", "mia", start), "/v1/approvals/"))
 	f.Add("YWJj.YWJj")
 	f.Fuzz(func(t *testing.T, link string) {

@@ -229,7 +229,7 @@ func (m *Module) canWork(ctx context.Context, domain, user string) error {
 	if len(user) > maxWord {
 		return route.Problem(http.StatusUnprocessableEntity, "assignee: longer than %d bytes", maxWord)
 	}
-	if user == "" || m.o.People == nil {
+	if user == "" || !m.accounts() {
 		return nil
 	}
 	people, err := m.people(ctx, domain, token.Operator)
@@ -244,7 +244,7 @@ func (m *Module) canWork(ctx context.Context, domain, user string) error {
 
 // canSee refuses watchers who may not see the domain.
 func (m *Module) canSee(ctx context.Context, domain string, users []string) error {
-	if len(users) == 0 || m.o.People == nil {
+	if len(users) == 0 || !m.accounts() {
 		return nil
 	}
 	people, err := m.people(ctx, domain, token.Viewer)

@@ -72,7 +72,7 @@ func (m *Module) invite(r *route.Request, o Order) (any, error) {
 		return nil, route.Problem(http.StatusUnprocessableEntity, "expires_at: want a time within 90 days")
 	}
 	g := Guest{ID: newID(), Name: in.Name, InvitedAt: now, InvitedBy: r.Who.Who(), ExpiresAt: in.ExpiresAt, Token: guestPrefix + rand.Text()}
-	g.Link = m.o.BaseURL + "/ws/chat/" + o.ID + "?token=" + g.Token
+	g.Link = m.o.PublicURL() + "/ws/chat/" + o.ID + "?token=" + g.Token
 	by := actorOf(r, o.Domain)
 	_, err := m.change(r.Context(), o.ID, 0, func(tx *store.Tx, o *Order) error {
 		const insert = `INSERT INTO workorders_guests (workorder, hash, ` + guestColumns + `) VALUES (?, ?, ?, ?, ?, ?, 0, ?)`

@@ -200,9 +200,14 @@ func (m *Module) submit(tx *store.Tx, o *Order, now time.Time) (err error) {
 	return m.begin(tx, o, template, now)
 }
 
+// accounts tells whether users are known.
+func (m *Module) accounts() bool {
+	return m.o.People != nil && (m.o.Accounts == nil || m.o.Accounts())
+}
+
 // people lists who has at least this role in a domain; look it up before a transaction begins.
 func (m *Module) people(ctx context.Context, domain string, least token.Role) ([]Person, error) {
-	if m.o.People == nil {
+	if !m.accounts() {
 		return nil, nil
 	}
 	return m.o.People(ctx, domain, least)

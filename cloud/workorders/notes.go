@@ -153,7 +153,7 @@ var mentionPattern = regexp.MustCompile(`(?:^|[\s(,;])@([\pL\pN._%+-]+(?:@[A-Za-
 // text like any other.
 func (m *Module) mentioned(ctx context.Context, domain string, in noting) ([]string, error) {
 	words := mentionPattern.FindAllStringSubmatch(in.Text, maxList)
-	if len(words)+len(in.Mentions) == 0 || m.o.People == nil {
+	if len(words)+len(in.Mentions) == 0 || !m.accounts() {
 		return []string{}, nil
 	}
 	people, err := m.people(ctx, domain, token.Viewer)

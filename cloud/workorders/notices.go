@@ -23,7 +23,7 @@ func (m *Module) notify(tx *store.Tx, o *Order, by actor, users []string, n noti
 		return nil
 	}
 	if n.link == "" {
-		n.link = m.o.BaseURL + "/v1/work-orders/" + o.ID
+		n.link = m.o.PublicURL() + "/v1/work-orders/" + o.ID
 	}
 	if n.severity == "" {
 		n.severity = edge.Info

@@ -16,6 +16,7 @@ import (
 
 	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/cloud/store/storetest"
 	"github.com/headcount-hub/headcount/sync/token"
 )
 
@@ -50,12 +51,11 @@ func identity(id string) *token.Identity {
 
 // rig is a module behind a real server.
 type rig struct {
-	t    *testing.T
-	path string
-	dir  string
-	db   *store.DB
-	m    *Module
-	url  string
+	t   *testing.T
+	dir string
+	db  *store.DB
+	m   *Module
+	url string
 
 	mu      sync.Mutex // guards what follows
 	now     time.Time
@@ -65,11 +65,8 @@ type rig struct {
 
 func newRig(t *testing.T, change ...func(*Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, path: filepath.Join(t.TempDir(), "cloud.db"), dir: filepath.Join(t.TempDir(), "attachments"), now: start, revoked: map[string]bool{}}
-	db, err := store.Open(t.Context(), r.path)
-	must(t, err)
-	r.db = db
-	t.Cleanup(func() { db.Close() })
+	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "attachments"), now: start, revoked: map[string]bool{}}
+	r.db = storetest.Open(t)
 	r.open(change...)
 	t.Cleanup(func() { r.m.Close() })
 	router := route.NewRouter(slog.New(slog.NewTextHandler(&testLog{t: t}, nil)), http.NotFoundHandler())

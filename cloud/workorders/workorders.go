@@ -35,9 +35,10 @@ type Options struct {
 	// Domains lists the domains that own a site; the first is an order's by default.
 	Domains func(store.Site) []string
 
-	// People lists who has at least this role in a domain; nil = there are no accounts, and names
-	// of assignees are taken as they are.
-	People func(ctx context.Context, domain string, least token.Role) ([]Person, error)
+	// People lists who has at least this role in a domain. Without it, or while Accounts says that
+	// there are none, names of assignees are taken as they are.
+	People   func(ctx context.Context, domain string, least token.Role) ([]Person, error)
+	Accounts func() bool
 
 	// Tell puts a notice into somebody's inbox, as part of the transaction.
 	Tell func(tx *store.Tx, n Notice) error
@@ -45,9 +46,9 @@ type Options struct {
 	// Authenticate reads a token given in a URL, for WebSockets of browsers.
 	Authenticate func(ctx context.Context, raw string) (*token.Identity, error)
 
-	Zone    *time.Location            // whose year numbers carry; UTC when nil
-	Zones   map[string]*time.Location // of single organisations
-	BaseURL string                    // of links in notices, such as https://cloud.example.org; empty = links are paths
+	Zone      *time.Location            // whose year numbers carry; UTC when nil
+	Zones     map[string]*time.Location // of single organisations
+	PublicURL func() string             // how links in notices begin, such as https://cloud.example.org; nil = they are paths
 
 	Files Files
 }
@@ -96,6 +97,9 @@ func Open(ctx context.Context, o Options) (*Module, error) {
 	}
 	if o.Zone == nil {
 		o.Zone = time.UTC
+	}
+	if o.PublicURL == nil {
+		o.PublicURL = func() string { return "" }
 	}
 	if o.Domains == nil {
 		o.Domains = func(s store.Site) []string { return []string{s.Org} }
