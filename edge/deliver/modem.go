@@ -133,8 +133,10 @@ func (c *conversation) send(ctx context.Context, to, text string) error {
 	return err
 }
 
+// plainASCII tells whether the modem can send s from the character set IRA; the network has no
+// backquote.
 func plainASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r > '~' || r < ' ' && r != '\n' || strings.ContainsRune("`^{}[]~\\|", r) })
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > '~' || r < ' ' && r != '\n' || r == '`' })
 }
 
 // ucs2Hex is at most n UTF-16 units of s in hexadecimal.
