@@ -95,13 +95,13 @@ var localUser = &token.Identity{Kind: token.Local, Subject: "local", Name: "loca
 // open tells whether callers need no proof: as long as there are neither tokens nor accounts.
 func (d *doorkeeper) open() bool { return len(d.tokens) == 0 && !d.accounts.Exist() }
 
-// identify returns whose token the request has, in its header or as cookie; nobody when it has
+// identify returns whose token the request has, in its header or as cookie (see rawToken); nobody when it has
 // none.
 func (d *doorkeeper) identify(r *http.Request) (id *token.Identity, err error) {
 	if d.open() {
 		return localUser, nil
 	}
-	raw := accounts.Raw(r)
+	raw := rawToken(r)
 	switch {
 	case raw == "":
 		return nil, nil

@@ -22,6 +22,17 @@ type Options struct {
 	// ParseFilter.
 	Filter func(*http.Request) (Filter, error)
 
+	// Good tells whether the caller behind a filter is still who it was; when not, its stream ends.
+	// It is asked with every heartbeat, and when the channel of Rights is closed. Nil = always;
+	// Rights may be nil.
+	Good   func(Filter) bool
+	Rights func() <-chan struct{}
+
+	// OnMessage takes what a client of WebSocket sends and returns what it is answered, nil for
+	// nothing; an error ends the connection. It is called by one goroutine per client, which reads
+	// on when it has returned. Nil = clients only listen.
+	OnMessage func(ctx context.Context, message []byte) ([]byte, error)
+
 	Heartbeat    time.Duration // pause between signs of life; 0 = DefaultHeartbeat
 	WriteTimeout time.Duration // longest time for one batch to leave; 0 = DefaultWriteTimeout
 	Batch        int           // most events per After; 0 = DefaultBatch

@@ -38,6 +38,13 @@ func (s *session) run(ctx context.Context) error {
 	defer heartbeat.Stop()
 	for {
 		changed := s.src.Changed() // before After, or an event between the two would wait for the next one
+		var rights <-chan struct{}
+		if s.opts.Rights != nil {
+			rights = s.opts.Rights()
+		}
+		if !s.good() {
+			return ErrNotGood
+		}
 		more, err := s.pull(ctx)
 		if err != nil {
 			return err
@@ -49,6 +56,7 @@ func (s *session) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-changed:
+		case <-rights:
 		case <-heartbeat.C:
 			if err := s.beat(ctx); err != nil {
 				return err
@@ -56,6 +64,11 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 }
+
+// ErrNotGood is why a stream ends whose caller is no longer who it was.
+var ErrNotGood = errors.New("the token is no longer good")
+
+func (s *session) good() bool { return s.opts.Good == nil || s.opts.Good(s.filter) }
 
 // pull sends one page of events and tells whether there may be more at once.
 func (s *session) pull(ctx context.Context) (more bool, err error) {

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,8 @@ import (
 
 // WebSocket serves the source as JSON text frames {"id","type","data"}, resumed with
 // ?last_event_id=. Pages of other origins are refused unless Options.Origins names them.
-// Clients only listen: one that sends a message is closed.
+// Clients only listen, and one that sends a message is closed, unless Options.OnMessage takes it. A
+// client whose token is no longer good is closed with status 4401.
 func WebSocket(src Source, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,8 +47,12 @@ func (t *ws) serve(ctx context.Context, s session) (status websocket.StatusCode,
 	helpers.Go(func() {
 		// Reading answers pings and closes. Not Conn.CloseRead: when a client talks, that waits
 		// 15 s for itself. Cancelling this context would cut the closing handshake short.
-		_, _, err := t.conn.Reader(context.WithoutCancel(ctx))
-		talked.Store(err == nil)
+		if s.opts.OnMessage != nil {
+			talked.Store(t.listen(ctx, s.opts) != nil)
+		} else {
+			_, _, err := t.conn.Reader(context.WithoutCancel(ctx))
+			talked.Store(err == nil)
+		}
 		cancel()
 	})
 	helpers.Go(func() { t.ping(ctx, cancel, s.opts.Heartbeat) })
@@ -55,12 +61,37 @@ func (t *ws) serve(ctx context.Context, s session) (status websocket.StatusCode,
 	status, reason = websocket.StatusGoingAway, "server closes"
 	switch {
 	case talked.Load():
-		status, reason = websocket.StatusPolicyViolation, "this stream takes no messages"
+		status, reason = websocket.StatusPolicyViolation, "this message is not taken"
+	case errors.Is(err, ErrNotGood):
+		status, reason = StatusNotGood, err.Error()
 	case !quiet(ctx, err):
 		status, reason = websocket.StatusTryAgainLater, err.Error()
 	}
 	t.conn.Close(status, "")
 	return status, reason
+}
+
+// StatusNotGood closes a WebSocket whose caller's token is no longer good.
+const StatusNotGood websocket.StatusCode = 4401
+
+// listen hands messages on and answers them; an error is that of a message that is not taken.
+func (t *ws) listen(ctx context.Context, o Options) error {
+	for {
+		_, message, err := t.conn.Read(context.WithoutCancel(ctx))
+		if err != nil {
+			return nil // gone
+		}
+		answer, err := o.OnMessage(ctx, message)
+		if err != nil {
+			return err
+		}
+		if answer == nil {
+			continue
+		}
+		if err := t.writeRaw(ctx, answer); err != nil {
+			return nil
+		}
+	}
 }
 
 // ws is the transport of one WebSocket client.
@@ -94,6 +125,10 @@ func (t *ws) write(ctx context.Context, f frame) error {
 	if err != nil {
 		return err
 	}
+	return t.writeRaw(ctx, b)
+}
+
+func (t *ws) writeRaw(ctx context.Context, b []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	return t.conn.Write(ctx, websocket.MessageText, b)
