@@ -142,7 +142,7 @@ func (g *Gateway) identify(r *http.Request, c *Call) *Problem {
 	if g.opts.Identify == nil {
 		return nil
 	}
-	given := r.Header.Get("Authorization") != ""
+	given := r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != ""
 	if given && g.guesses.locked(c.Remote, time.Now()) {
 		return tooManyGuesses()
 	}

@@ -63,7 +63,7 @@ func OriginHosts(origins []string) []string {
 	return out
 }
 
-// The answers to pages elsewhere. Cookies are never taken from them.
+// The answers to pages elsewhere; browsers are not told that cookies may come along.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, X-Correlation-ID, X-Request-Id, Traceparent"
