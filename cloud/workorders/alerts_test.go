@@ -73,7 +73,7 @@ func TestRulesOpenWorkOrders(t *testing.T) {
 	r.raise(site, alertOf("old", "over-capacity", edge.Critical), edge.AlertRaised)
 	put := func(name, body string, want int) {
 		t.Helper()
-		r.call("mia", "PUT", "/v1/organisations/acme/work-order-rules/"+name, body, want, nil)
+		r.call("mia", "PUT", "/v1/orgs/acme/work-order-rules/"+name, body, want, nil)
 	}
 	put("a", `{"alert":"over-*","min_severity":"warning","assignee":"ole","labels":["crowd"],"auto_resolve":true}`, 200)
 	put("b", `{"site":"elsewhere"}`, 200)
@@ -112,7 +112,7 @@ func TestRulesOpenWorkOrders(t *testing.T) {
 
 func TestAlertsFromBeforeOpenNothing(t *testing.T) {
 	r := newRig(t)
-	r.call("mia", "PUT", "/v1/organisations/acme/work-order-rules/all", `{}`, 200, nil)
+	r.call("mia", "PUT", "/v1/orgs/acme/work-order-rules/all", `{}`, 200, nil)
 	site := r.site("acme", "hq")
 	r.follow()
 	must(t, r.db.Update(t.Context(), func(tx *store.Tx) error { return tx.PutCursor(follower, store.Cursor{}) }))
@@ -128,7 +128,7 @@ func TestAlertsFromBeforeOpenNothing(t *testing.T) {
 func TestRunFollowsAlerts(t *testing.T) {
 	r := newRig(t)
 	r.run()
-	r.call("mia", "PUT", "/v1/organisations/acme/work-order-rules/all", `{}`, 200, nil)
+	r.call("mia", "PUT", "/v1/orgs/acme/work-order-rules/all", `{}`, 200, nil)
 	r.raise(r.site("acme", "hq"), alertOf("a", "over-capacity", edge.Critical), edge.AlertRaised)
 	eventually(t, "opened by the rule", func() bool { got, _ := r.found("vera", ""); return len(got) == 1 })
 }

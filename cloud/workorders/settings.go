@@ -15,7 +15,7 @@ import (
 func (m *Module) settingRoutes() []route.Route {
 	of := func(r *route.Request) ([]string, error) { return []string{r.PathValue("org")}, nil }
 	at := func(method, path, summary string, least token.Role, h func(*route.Request) (any, error)) route.Route {
-		return route.Route{Method: method, Path: "/v1/organisations/{org}" + path, Summary: summary, Need: route.Need{Of: of, Role: least}, Handle: h}
+		return route.Route{Method: method, Path: "/v1/orgs/{org}" + path, Summary: summary, Need: route.Need{Of: of, Role: least}, Handle: h}
 	}
 	const templates, rules = "/work-order-templates", "/work-order-rules"
 	return []route.Route{

@@ -93,7 +93,7 @@ func TestOpenTimeAddsUp(t *testing.T) {
 // promise sets the organisation's template: 30 minutes to respond, 4 hours to resolve.
 func (r *rig) promise() {
 	r.t.Helper()
-	r.call("mia", "PUT", "/v1/organisations/acme/work-order-templates/default", `{"zone":"Europe/Oslo","hours":"Mon-Fri 08:00-16:00",
+	r.call("mia", "PUT", "/v1/orgs/acme/work-order-templates/default", `{"zone":"Europe/Oslo","hours":"Mon-Fri 08:00-16:00",
 		"respond":{"medium":"30m"},"resolve":{"medium":"4h"}}`, 200, nil)
 }
 
@@ -265,7 +265,7 @@ func TestTemplatesAreChecked(t *testing.T) {
 	r := newRig(t)
 	put := func(who, name, body string, want int) {
 		t.Helper()
-		r.call(who, "PUT", "/v1/organisations/acme/work-order-templates/"+name, body, want, nil)
+		r.call(who, "PUT", "/v1/orgs/acme/work-order-templates/"+name, body, want, nil)
 	}
 	put("mia", "fast", `{"resolve":{"urgent":"1h"}}`, 200)
 	put("ole", "fast", `{"resolve":{"urgent":"1h"}}`, 403)
@@ -283,6 +283,6 @@ func TestTemplatesAreChecked(t *testing.T) {
 	if v.Deadlines == nil || !v.Deadlines.ResolveBy.Equal(start.Add(time.Hour)) {
 		t.Errorf("deadlines are %+v, want an hour", v.Deadlines)
 	}
-	r.call("mia", "DELETE", "/v1/organisations/acme/work-order-templates/fast", nil, 204, nil)
-	r.call("mia", "DELETE", "/v1/organisations/acme/work-order-templates/fast", nil, 404, nil)
+	r.call("mia", "DELETE", "/v1/orgs/acme/work-order-templates/fast", nil, 204, nil)
+	r.call("mia", "DELETE", "/v1/orgs/acme/work-order-templates/fast", nil, 404, nil)
 }
