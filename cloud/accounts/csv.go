@@ -67,6 +67,36 @@ func parseCSV(b []byte) ([]csvLine, error) {
 	if err != nil {
 		return nil, route.Problem(http.StatusUnprocessableEntity, "line 1: no header; want %s", strings.Join(csvColumns, ","))
 	}
+	at := parseHeader(header, &bad)
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	var lines []csvLine
+	for {
+		record, err := in.Read()
+		var syntax *csv.ParseError
+		switch {
+		case errors.Is(err, io.EOF):
+			return lines, bad.err()
+		case errors.As(err, &syntax):
+			bad.add(syntax.Line, fmt.Sprint(syntax.Column), syntax.Err)
+			return nil, bad.err()
+		case err != nil:
+			return nil, fmt.Errorf("read csv: %w", err)
+		case len(lines) == maxLines:
+			return nil, route.Problem(http.StatusRequestEntityTooLarge, "the file has more than %d lines; split it", maxLines)
+		}
+		n, _ := in.FieldPos(0)
+		if len(record) != len(header) {
+			bad.add(n, "1", fmt.Errorf("%d fields, want %d as in the header", len(record), len(header)))
+			continue
+		}
+		lines = append(lines, parseLine(n, at, record, &bad))
+	}
+}
+
+// parseHeader says where which column is.
+func parseHeader(header []string, bad *mistakes) map[string]int {
 	at := map[string]int{}
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
@@ -80,33 +110,7 @@ func parseCSV(b []byte) ([]csvLine, error) {
 			bad.add(1, name, errors.New("this column is missing"))
 		}
 	}
-	if err := bad.err(); err != nil {
-		return nil, err
-	}
-	var lines []csvLine
-	for {
-		record, err := in.Read()
-		if errors.Is(err, io.EOF) {
-			return lines, bad.err()
-		}
-		n, _ := in.FieldPos(0)
-		var syntax *csv.ParseError
-		if errors.As(err, &syntax) {
-			bad.add(syntax.Line, fmt.Sprint(syntax.Column), syntax.Err)
-			return nil, bad.err()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read csv: %w", err)
-		}
-		if len(lines) == maxLines {
-			return nil, route.Problem(http.StatusRequestEntityTooLarge, "the file has more than %d lines; split it", maxLines)
-		}
-		if len(record) != len(header) {
-			bad.add(n, "1", fmt.Errorf("%d fields, want %d as in the header", len(record), len(header)))
-			continue
-		}
-		lines = append(lines, parseLine(n, at, record, &bad))
-	}
+	return at
 }
 
 func parseLine(n int, at map[string]int, record []string, bad *mistakes) csvLine {
