@@ -229,7 +229,7 @@ func (n *Notifier) checkReceivers(r *route.Request, s Sending) ([]string, error)
 			return nil, err
 		}
 		for _, u := range s.Users {
-			if !slices.ContainsFunc(members, func(p Person) bool { return p.ID == u }) {
+			if u != r.Who.Subject && !slices.ContainsFunc(members, func(p Person) bool { return p.ID == u }) {
 				return nil, invalid("organisation %s has no user %q", s.Org, u)
 			}
 		}
