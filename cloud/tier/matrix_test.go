@@ -2,6 +2,7 @@ package tier
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -29,10 +30,15 @@ import (
 // must come is computed from the route's policy. New routes are in it by being in the table;
 // where their paths name things of their own, a line in made makes one.
 
-// made are things that the test creates by the API before it begins: {id} below path is then
-// the created one's.
-var made = []struct{ path, body string }{
-	{"/v1/work-orders", `{"org":"acme","site":"%[1]s","title":"Lamp"}`},
+// made are things that the test makes by the API before it begins: what follows path in other
+// routes' paths is then id, or the made one's own "id".
+var made = []struct{ path, body, id string }{
+	{"/v1/orgs", `{"id":"acme","name":"Acme"}`, "acme"},
+	{"/v1/orgs/{org}/domains", `{"domain":"acme/north","name":"North"}`, "north"},
+	{"/v1/orgs/{org}/domains", `{"domain":"acme/south","name":"South"}`, "north"},
+	{"/v1/users", `{"email":"%[1]s@acme.example","name":"U","domain":"%[2]s","role":"viewer","password":"correct horse battery staple"}`, ""},
+	{"/v1/work-orders", `{"org":"acme","site":"%[1]s","title":"Lamp"}`, ""},
+	{"/v1/silences", `{"org":"acme","domain":"%[2]s","match":{"rules":["over"]},"until_cleared":true,"reason":"drill"}`, ""},
 }
 
 // matrixSite is a site and the domain that owns it.
@@ -64,6 +70,10 @@ func newMatrix(t *testing.T) *matrix {
 		must(t, m.tier.db.Update(t.Context(), func(tx *store.Tx) error {
 			site, err := tx.Site(s.org, s.site, time.Now())
 			if err != nil {
+				return err
+			}
+			const sensor = `INSERT INTO sensors (site, sensor, status, epoch, seq) VALUES (?, ?, '{}', 0, 0)`
+			if err := tx.Exec(sensor, site.ID, "s-"+s.site); err != nil {
 				return err
 			}
 			return tx.PutDomains(site.ID, []string{s.domain})
@@ -130,46 +140,54 @@ func (m *matrix) make() {
 			if !slices.ContainsFunc(m.routes, func(r route.Route) bool { return r.Method == http.MethodPost && r.Path == thing.path }) {
 				continue
 			}
-			status, body := m.call(http.MethodPost, thing.path, fmt.Sprintf(thing.body, s.site), "root")
+			path := m.fill(thing.path, s)
+			status, body := m.call(http.MethodPost, path, strings.NewReplacer("%[1]s", s.site, "%[2]s", s.domain).Replace(thing.body), "root")
 			var got struct{ ID string }
-			if err := json.Unmarshal(body, &got); err != nil || got.ID == "" {
-				m.Fatalf("POST %s: %d %s, want a thing with an id", thing.path, status, body)
+			if err := json.Unmarshal(body, &got); err != nil || thing.id == "" && got.ID == "" || status >= 400 && status != http.StatusConflict {
+				m.Fatalf("POST %s: %d %s, want a thing with an id", path, status, body)
 			}
-			m.ids[s.site][thing.path] = got.ID
+			m.ids[s.site][thing.path] = cmp.Or(thing.id, got.ID)
 		}
 	}
 }
 
 var placeholder = regexp.MustCompile(`\{[^}]*\}`)
 
-// path fills a route's parameters with the things of a site, as far as they are known.
+// path is a route's path about things of a site, as far as they are known.
 func (m *matrix) path(r route.Route, s matrixSite) string {
-	begin, id := "", "018f0000-0000-7000-8000-000000000000"
+	begin, id := "", ""
 	for path, known := range m.ids[s.site] {
-		if strings.HasPrefix(r.Path, path+"/{id}") && len(path) > len(begin) {
+		if strings.HasPrefix(r.Path, path+"/{") && len(path) > len(begin) {
 			begin, id = path, known
 		}
 	}
-	first := true
-	filled := placeholder.ReplaceAllStringFunc(strings.ReplaceAll(r.Path, "{$}", ""), func(p string) string {
-		defer func() { first = false }()
+	rest := r.Path[len(begin):]
+	if id != "" {
+		_, rest, _ = strings.Cut(rest, "}")
+		begin += "/" + id
+	}
+	return m.fill(begin, s) + m.fill(rest, s) + "?site=" + s.site + "&org=" + s.org
+}
+
+// fill puts the things of a site for the parameters of a pattern.
+func (m *matrix) fill(pattern string, s matrixSite) string {
+	return placeholder.ReplaceAllStringFunc(strings.ReplaceAll(pattern, "{$}", ""), func(p string) string {
 		switch name := strings.Trim(p, "{.}"); {
 		case name == "site":
 			return s.site
 		case name == "org" || name == "organisation":
 			return s.org
-		case strings.Contains(r.Path, "/spaces/{id}") || strings.Contains(r.Path, "/rooms/{id}"):
+		case strings.Contains(pattern, "/spaces/{id}") || strings.Contains(pattern, "/rooms/{id}"):
 			return "room"
-		case strings.Contains(r.Path, "/alerts/{id}"):
+		case strings.Contains(pattern, "/sensors/{id}"):
+			return "s-" + s.site
+		case strings.Contains(pattern, "/alerts/{id}"):
 			return "a-" + s.site
-		case name == "id" && first && begin != "":
-			return id
 		case s == noSite:
 			return "018f0000-0000-7000-8000-00000000ffff"
 		}
 		return "018f0000-0000-7000-8000-000000000000"
 	})
-	return filled + "?site=" + s.site + "&org=" + s.org
 }
 
 // call makes one request; a stream is left after its head.
