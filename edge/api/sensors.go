@@ -111,19 +111,32 @@ func (a *API) sensorReadings(ctx context.Context, id string, sp Span, limit int)
 	if err != nil {
 		return nil, err
 	}
-	rs, err := a.opts.History.Readings(ctx, id, from, to, limit+1)
+	rs, next, err := a.readingsPage(ctx, id, from, to, limit)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	out := SensorReadings{Sensor: id, From: from, To: to, Readings: make([]ReadingView, 0, len(rs))}
-	if len(rs) > limit {
-		next := rs[limit].At
-		rs, out.Next = rs[:limit], &next
-	}
+	out := SensorReadings{Sensor: id, From: from, To: to, Readings: make([]ReadingView, 0, len(rs)), Next: next}
 	for i := range rs {
 		out.Readings = append(out.Readings, viewReading(&rs[i]))
 	}
 	return answer(out), nil
+}
+
+// readingsPage reads about limit readings. A page ends between two times, so that the next one,
+// which begins with a time, repeats none; when more than limit are of one time, it is longer.
+func (a *API) readingsPage(ctx context.Context, id string, from, to time.Time, limit int) ([]edge.Reading, *time.Time, error) {
+	for {
+		rs, err := a.opts.History.Readings(ctx, id, from, to, limit+1)
+		if err != nil || len(rs) <= limit {
+			return rs, nil, err
+		}
+		next := rs[limit].At
+		end := slices.IndexFunc(rs, func(r edge.Reading) bool { return r.At.Equal(next) })
+		if end > 0 {
+			return rs[:end], &next, nil
+		}
+		limit *= 2
+	}
 }
 
 func viewReading(r *edge.Reading) ReadingView {
