@@ -321,11 +321,11 @@ func (s *Steer) send(ctx context.Context, site store.Site, cmd wire.Command) (re
 		return res, fmt.Errorf("send command: %w", err)
 	}
 	m, err := sub.NextMsgWithContext(ctx)
-	switch {
-	case err != nil:
-		return res, err
-	case len(m.Data) == 0 && m.Header.Get("Status") == "503":
+	if errors.Is(err, nats.ErrNoResponders) {
 		return res, errOffline
+	}
+	if err != nil {
+		return res, err
 	}
 	if err := json.Unmarshal(m.Data, &res); err != nil {
 		return res, fmt.Errorf("read the hub's answer: %w", err)

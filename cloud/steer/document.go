@@ -233,7 +233,7 @@ func (d *Document) patch(data []byte, contentType string) (Diff, error) {
 // hub's messages can name one.
 func (d Document) text() ([]byte, error) {
 	d.tidy()
-	b, err := json.MarshalIndent(d, "", " ")
+	b, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode document: %w", err)
 	}

@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,7 +37,12 @@ func layerOf(l downlink.Layer) *config.Layer {
 	if len(l.Doc) == 0 {
 		return nil
 	}
-	return &config.Layer{Name: fmt.Sprintf("cloud rev %d", l.Rev), Data: l.Doc}
+	var text bytes.Buffer // a line per value, so that places in it can be found
+	if json.Indent(&text, l.Doc, "", "  ") != nil {
+		text.Reset()
+		text.Write(l.Doc)
+	}
+	return &config.Layer{Name: fmt.Sprintf("cloud rev %d", l.Rev), Data: text.Bytes()}
 }
 
 // Effective is the configuration as a hub would run it: with what the cloud has decided over the

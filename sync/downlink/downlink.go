@@ -66,16 +66,16 @@ type Options struct {
 // Timing are the downlink's times. Fields that are 0 get their default.
 type Timing struct {
 	Reply  time.Duration // for an answer of the cloud: 10 s
-	Settle time.Duration // that a new configuration must have run before it can be good: 3 s
+	Settle time.Duration // that a new configuration must have run before it can be good: 1 s
 	Trial  time.Duration // in which it must prove to be: 60 s
-	Look   time.Duration // between looks at a trial: 1 s
+	Look   time.Duration // between looks at a trial: 500 ms
 }
 
 func (t *Timing) setDefaults() {
 	t.Reply = cmp.Or(t.Reply, 10*time.Second)
-	t.Settle = cmp.Or(t.Settle, 3*time.Second)
+	t.Settle = cmp.Or(t.Settle, time.Second)
 	t.Trial = cmp.Or(t.Trial, time.Minute)
-	t.Look = cmp.Or(t.Look, time.Second)
+	t.Look = cmp.Or(t.Look, 500*time.Millisecond)
 }
 
 // Downlink steers one hub.
