@@ -3,7 +3,6 @@ package accounts
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
@@ -36,17 +35,8 @@ func (n newcomer) user() (u User, err error) {
 	return u, errors.Join(checkLocale(n.Locale), checkTimezone(n.Timezone))
 }
 
-// grants lists the roles that go with a mail address.
-func (a *Accounts) grants(email string) []token.Membership {
-	_, host, _ := strings.Cut(emailKey(email), "@")
-	var out []token.Membership
-	for _, g := range a.opts.Grants {
-		if g.Mail == "*" || strings.EqualFold(g.Mail, host) {
-			out = append(out, token.Membership{Domain: g.Domain, Role: g.Role})
-		}
-	}
-	return out
-}
+// grants lists the roles that go with a proven mail address.
+func (a *Accounts) grants(email string) []token.Membership { return grantsOf(a.opts.Grants, email) }
 
 // register answers POST /auth/register. The work is the same for every address.
 func (a *Accounts) register(r *route.Request) (any, error) {
