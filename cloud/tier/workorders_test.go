@@ -54,10 +54,12 @@ func TestWorkOrdersOfATier(t *testing.T) {
 	if _, resp, err := websocket.Dial(ctx, tier.HTTPAddr()+"/ws/chat/"+order.ID+"?token=wrongwrongwrongwrong", nil); err == nil || resp.StatusCode != 401 {
 		t.Errorf("a wrong token got %v, want 401", resp)
 	}
-	tier.Close() // ends the chats
-	for err == nil {
+	closed := make(chan struct{})
+	go func() { defer close(closed); tier.Close() }() // ends the chats
+	for err = nil; err == nil; {
 		_, _, err = mia.Read(ctx)
 	}
+	<-closed
 	if ctx.Err() != nil {
 		t.Error("the chat outlived its tier")
 	}
