@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // Driver reads from devices and hands readings to a Sink.
@@ -65,6 +66,17 @@ type Factory func(cfg Config, log *slog.Logger) (Driver, error)
 // those of net/http.ServeMux. The handlers answer 503 while Run is not running.
 type Mounter interface {
 	Routes() map[string]http.Handler
+}
+
+// Messenger is implemented by drivers that take events of the hub's own Socket.IO endpoint. Its
+// methods may be called from many goroutines.
+type Messenger interface {
+	// Names lists the events that it takes.
+	Names() []string
+
+	// Take stores the readings of events of one client, in order, and returns after the commit
+	// what each is answered. While Run is not running the answer says so.
+	Take(ctx context.Context, who *token.Identity, names []string, payloads []json.RawMessage) []any
 }
 
 // Catalog maps driver names to factories.

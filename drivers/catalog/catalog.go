@@ -16,5 +16,7 @@ func All() drivers.Catalog {
 		httppush.Name: httppush.New,
 		lines.Name:    lines.New,
 		mqtt.Name:     mqtt.New,
+
+		httppush.MessagesName: httppush.NewMessages,
 	}
 }

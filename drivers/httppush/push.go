@@ -1,5 +1,6 @@
 // Package httppush takes readings that sensors and systems POST to the hub's own port:
-// /v1/readings in the hub's own vocabulary, /v1/push/{profile} in a device's.
+// /v1/readings in the hub's own vocabulary, /v1/push/{profile} in a device's. [Messages] takes the
+// former by Socket.IO.
 //
 // It answers 2xx only after the commit, and says per item what became of it. What cannot be
 // understood is counted before it is answered. It holds at most [Options.MaxInFlight] bytes of
@@ -118,15 +119,19 @@ func (d *Driver) Routes() map[string]http.Handler { return d.routes }
 // Run takes readings until ctx ends, then waits for the deliveries that are under way; those
 // that the hub has not committed by then are answered 503.
 func (d *Driver) Run(ctx context.Context, out drivers.Sink) error {
-	d.mu.Lock()
-	d.out, d.ctx = out, ctx
-	d.mu.Unlock()
 	paths := make([]string, 0, len(d.routes))
 	for p := range d.routes {
 		paths = append(paths, strings.TrimPrefix(p, "POST "))
 	}
 	slices.Sort(paths)
-	out.Status(drivers.Status{Up: true, Detail: "takes POST on " + strings.Join(paths, ", ")})
+	return d.serve(ctx, out, "takes POST on "+strings.Join(paths, ", "))
+}
+
+func (d *Driver) serve(ctx context.Context, out drivers.Sink, detail string) error {
+	d.mu.Lock()
+	d.out, d.ctx = out, ctx
+	d.mu.Unlock()
+	out.Status(drivers.Status{Up: true, Detail: detail})
 	<-ctx.Done()
 	d.mu.Lock()
 	d.out, d.ctx = nil, nil

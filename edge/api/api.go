@@ -87,6 +87,8 @@ type Options struct {
 	Verify  func(raw string) (*token.Identity, error)
 	Domains func() []string
 
+	Messages Messages // what sensors send over Socket.IO; nil = nothing is taken
+
 	Hosts   []string      // further names under which an API without tokens may be called (localhost and addresses always are)
 	Clients *live.Clients // bound of live clients; nil = live.DefaultMaxClients
 	Log     *slog.Logger  // nil = silent
@@ -118,6 +120,7 @@ func New(o Options) (_ *API, err error) {
 	}
 	a := &API{opts: o, log: o.Log, mux: &router{ServeMux: http.NewServeMux()}, needs: map[string]Need{}, auth: newAuth(o)}
 	a.source = NewSource(o.Site, o.History)
+	a.source.domains = o.Domains
 	a.metrics = newMetrics(o)
 	if err := a.route(); err != nil {
 		return nil, err

@@ -62,5 +62,9 @@ func (a *auth) identify(r *http.Request) (*token.Identity, error) {
 
 func bearer(r *http.Request) (secret string, ok bool) {
 	scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok && isStream(r.URL.Path) {
+		secret = r.URL.Query().Get("token")
+		return secret, secret != ""
+	}
 	return strings.TrimSpace(secret), ok && strings.EqualFold(scheme, "Bearer")
 }

@@ -40,6 +40,9 @@ func (a *API) eventRoutes(h huma.API) {
 		return live.Filter{Types: []string{live.SnapshotType, "alert.*"}}, nil
 	}
 	a.mux.Handle("GET /ws/notifications", live.WebSocket(a.source, notifications))
+	io := a.socketIO()
+	a.mux.Handle("GET /socket.io/", io)
+	a.mux.Handle("POST /socket.io/", io)
 	a.describeStreams(h)
 }
 

@@ -77,6 +77,8 @@ var needs = map[string]Need{
 	"POST /v1/push/{profile}":          sends,
 
 	"GET /ws/notifications":   follows,
+	"GET /socket.io/":         public, // decided when a client connects to the namespace: see socketIO
+	"POST /socket.io/":        public,
 	"GET /sensors":            sees,
 	"GET /sensors/{id}/data":  sees,
 	"GET /rooms":              sees,

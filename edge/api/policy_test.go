@@ -239,7 +239,7 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("%s changes something and takes role %v", p.Pattern, p.Role)
 		}
 	}
-	want := []string{"/", "GET /health", "GET /health/live", "GET /health/ready", "GET /openapi-3.0.json", "GET /openapi-3.0.yaml", "GET /openapi.json", "GET /openapi.yaml"}
+	want := []string{"/", "GET /health", "GET /health/live", "GET /health/ready", "GET /openapi-3.0.json", "GET /openapi-3.0.yaml", "GET /openapi.json", "GET /openapi.yaml", "GET /socket.io/", "POST /socket.io/"}
 	if !slices.Equal(open, want) {
 		t.Errorf("open to everybody: got %q, want %q", open, want)
 	}

@@ -16,6 +16,7 @@ import (
 type Source struct {
 	site    Site
 	history History
+	domains func() []string // whom the hub belongs to; nil = nobody knows
 }
 
 // NewSource makes the live source of a site.
@@ -59,6 +60,10 @@ func (s *Source) After(ctx context.Context, id string, f live.Filter, limit int)
 		e, err := live.EntryOf(r).Event()
 		if err != nil {
 			return live.Page{}, err
+		}
+		e.Entry.Site = snap.Site.ID // not in the data: a client of a hub knows where it is
+		if s.domains != nil {
+			e.Domains = s.domains()
 		}
 		page.Events = append(page.Events, e)
 	}

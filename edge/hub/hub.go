@@ -272,7 +272,7 @@ func (h *Hub) buildAPI() error {
 		return fmt.Errorf("http: %w", err)
 	}
 	h.api, err = api.New(api.Options{
-		Site: commands{h.engine}, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes, Needs: h.parts.needs,
+		Site: commands{h.engine}, History: history{h.journal}, Status: h, Web: web.Handler(web.Page{Demo: len(h.opts.Routes) > 0}), Routes: h.parts.routes, Messages: h.messages(), Needs: h.parts.needs,
 		Tokens: h.parts.tokens, Verify: h.steered.verify(), Domains: h.steered.domains, Gateway: way, Clients: live.NewClients(0), Log: h.log,
 	})
 	return err

@@ -26,6 +26,7 @@ type conn struct {
 	who        *token.Identity
 	credential string
 	recovered  bool
+	deaf       bool                       // may send only
 	commands   chan func(context.Context) // what the client asks for, done between two events
 
 	cursor string // all up to it is done

@@ -74,6 +74,9 @@ func (c *conn) handle(ctx context.Context, e socketio.Event) Answer {
 	if err != nil {
 		return Answer{Error: err.Error()}
 	}
+	if c.deaf {
+		return Answer{Error: fmt.Sprintf("there is no %s %q", room, id)}
+	}
 	answer := Answer{Error: "the connection ends"}
 	c.do(ctx, func(ctx context.Context) {
 		switch {

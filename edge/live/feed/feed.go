@@ -48,6 +48,9 @@ type Options struct {
 	// Buildings finds the buildings of an id that the caller may see; none is no error.
 	Buildings func(ctx context.Context, who *token.Identity, id string) ([]Building, error)
 
+	// Sees tells whether the caller may see events; others may send only. Nil = all may.
+	Sees func(who *token.Identity) bool
+
 	// Messages takes what sensors send; see Messages. Nil = this server takes nothing.
 	Messages Messages
 
@@ -97,7 +100,7 @@ func (f *feed) connect(ctx context.Context, k *socketio.Socket) (pid string, err
 	if err != nil {
 		return "", refusal(err)
 	}
-	c := &conn{feed: f, socket: k, who: who, credential: credential, commands: make(chan func(context.Context))}
+	c := &conn{feed: f, socket: k, who: who, credential: credential, deaf: f.Sees != nil && !f.Sees(who), commands: make(chan func(context.Context))}
 	k.Value = c
 	if a.PID == "" || len(a.PID) > maxPID || !f.resume(ctx, c, a.Offset) {
 		return rand.Text(), nil

@@ -39,6 +39,9 @@ const inboxAdded = "inbox.added"
 // tell sends what follows from an event: the event itself under its own type to those who are
 // subscribed or addressed, and what others call it.
 func (c *conn) tell(ctx context.Context, e live.Event) error {
+	if c.deaf {
+		return nil
+	}
 	buildings := c.subscribed(e)
 	switch {
 	case e.Type == live.SnapshotType:
