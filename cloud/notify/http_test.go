@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,9 +160,9 @@ func TestPrivateAddressesAreRefusedUnlessAllowed(t *testing.T) {
 
 func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
 	d := newDesk(t)
-	poison := true
+	var sweet atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if poison {
+		if !sweet.Load() {
 			w.WriteHeader(http.StatusBadRequest)
 		}
 	}))
@@ -190,7 +191,7 @@ func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
 	}
 	d.call(as("olga", token.Operator), "POST", "/v1/dead-letters/"+id+"/retry", nil, 403)
 	d.call(as("eve", token.None), "GET", "/v1/dead-letters/"+id, nil, 404)
-	poison = false
+	sweet.Store(true)
 	d.call(admin, "POST", "/v1/dead-letters/"+id+"/retry", nil, 204)
 	d.call(admin, "DELETE", "/v1/dead-letters/"+other, nil, 204)
 	d.call(admin, "DELETE", "/v1/dead-letters/"+other, nil, 409)

@@ -425,7 +425,11 @@ func TestMailAndPushOfNotices(t *testing.T) {
 		}
 		return n.Tell(tx, c)
 	}))
-	d.during(n, "the mail is sent", func() bool { mail.mu.Lock(); defer mail.mu.Unlock(); return len(mail.got) == 1 })
+	d.during(n, "the mail is sent", func() bool {
+		done, err := List(t.Context(), d.db, Query{State: Done})
+		d.must(err)
+		return len(done) == 1
+	})
 	if m := mail.got[0]; !slices.Equal(m.To, []string{"ada@example.org"}) || m.Title != "Hello" {
 		t.Errorf("mail is %+v", m)
 	}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,9 +304,9 @@ func TestBreakerOpensAfterFiveAndTriesAgainAfterAMinute(t *testing.T) {
 		for _, id := range strings.Split("a b c d e f g", " ") {
 			jobs = append(jobs, job(id))
 		}
-		q, up := newQueue(jobs...), false
+		q, up := newQueue(jobs...), new(atomic.Bool)
 		c := newReceiver(func(string, int) error {
-			if up {
+			if up.Load() {
 				return nil
 			}
 			return errDown
@@ -321,7 +322,7 @@ func TestBreakerOpensAfterFiveAndTriesAgainAfterAMinute(t *testing.T) {
 		if n := len(c.when()); n != 5 || state() != deliver.Open {
 			t.Errorf("after 59 s: %d attempts, breaker %s", n, state())
 		}
-		up = true
+		up.Store(true)
 		wait(2 * time.Second)
 		if n := len(c.when()); n != 7 || state() != deliver.Closed {
 			t.Errorf("after a minute: %d attempts, breaker %s; want 7, closed", n, state())
