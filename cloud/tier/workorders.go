@@ -61,7 +61,7 @@ func (c *WorkOrders) options(data string) workorders.Options {
 func (t *Tier) openWorkOrders(ctx context.Context) (part, error) {
 	o := t.cfg.WorkOrders.options(t.cfg.Data)
 	o.DB, o.Log, o.Domains, o.Authenticate, o.PublicURL = t.db, t.cfg.Log, twin.Domains, t.authenticate, t.PublicURL
-	o.Accounts = t.accounts.Exist
+	o.Accounts, o.Revoked = t.accounts.Exist, t.accounts.Revoked
 	o.People = func(ctx context.Context, domain string, least token.Role) ([]workorders.Person, error) {
 		users, err := t.accounts.Members(ctx, domain, least)
 		people := make([]workorders.Person, len(users))

@@ -25,7 +25,7 @@ type Rule struct {
 	Alert       string        `json:"alert,omitempty"`        // the alert's rule, with * for anything; every rule by default
 	Site        string        `json:"site,omitempty"`         // every site by default
 	MinSeverity edge.Severity `json:"min_severity,omitempty"` // info by default
-	Domain      string        `json:"domain,omitempty"`       // the organisation by default
+	Domain      string        `json:"domain,omitempty"`       // the site's by default
 	Priority    Priority      `json:"priority,omitempty"`     // by the severity by default
 	Assignee    string        `json:"assignee,omitempty"`
 	Labels      []string      `json:"labels,omitempty"`
@@ -52,9 +52,10 @@ func (r *Rule) check(org string) error {
 	return nil
 }
 
-func (r *Rule) domain(org string) string {
+// domain is the rule's own, or else another one.
+func (r *Rule) domain(otherwise string) string {
 	if r.Domain == "" {
-		return org
+		return otherwise
 	}
 	return r.Domain
 }
@@ -62,6 +63,16 @@ func (r *Rule) domain(org string) string {
 func (r *Rule) matches(site string, a *edge.Alert) bool {
 	match, _ := path.Match(r.Alert, a.Rule)
 	return (match || r.Alert == "") && (r.Site == "" || r.Site == site) && slices.Index(severities, a.Severity) >= slices.Index(severities, r.MinSeverity)
+}
+
+// home is the first of a site's domains that is of its own organisation.
+func (m *Module) home(s store.Site) string {
+	for _, d := range m.o.Domains(s) {
+		if token.Organisation(d) == s.Org {
+			return d
+		}
+	}
+	return s.Org
 }
 
 // priorityOf is the priority of an alert that nobody has given one.
@@ -261,12 +272,15 @@ func (m *Module) openByRule(tx *store.Tx, e store.Event, a edge.Alert) error {
 		return nil
 	}
 	rule := rules[i]
+	site, err := tx.Site(e.Org, e.SiteName, m.now())
+	if err != nil {
+		return err
+	}
 	w := Wanted{
-		Org: e.Org, Site: e.SiteName, Domain: rule.domain(e.Org), Priority: rule.Priority, Assignee: rule.Assignee, Labels: rule.Labels, AutoResolve: rule.AutoResolve,
+		Org: e.Org, Site: e.SiteName, Domain: rule.domain(m.home(site)), Priority: rule.Priority, Assignee: rule.Assignee, Labels: rule.Labels, AutoResolve: rule.AutoResolve,
 	}
 	o := m.from(w, itself)
 	fillFrom(&o, w, &a)
-	site := store.Site{ID: e.Site, Org: e.Org, Site: e.SiteName}
 	var p *gateway.Problem
 	if _, err = m.ofAlert(tx, site, a, &o, rule.SLA, itself); errors.As(err, &p) {
 		m.o.Log.Warn("rule opens a work order without deadlines", "rule", rule.Name, "err", err)

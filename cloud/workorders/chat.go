@@ -97,7 +97,7 @@ func (m *Module) talker(ctx context.Context, order, raw string) (talker, error) 
 			return talker{}, route.Unauthorized()
 		}
 	}
-	if who == nil || who.Kind == token.Device || !who.Expires.IsZero() && !m.now().Before(who.Expires) {
+	if who == nil || who.Kind == token.Device || m.o.Revoked != nil && m.o.Revoked(who) || !who.Expires.IsZero() && !m.now().Before(who.Expires) {
 		return talker{}, route.Unauthorized()
 	}
 	o, err := m.order(ctx, order)

@@ -119,7 +119,7 @@ func (m *Module) domainFor(s store.Site, who *token.Identity) string {
 			return d
 		}
 	}
-	return s.Org
+	return m.home(s)
 }
 
 func validDomain(d string) bool {

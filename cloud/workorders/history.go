@@ -8,6 +8,7 @@ import (
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // Step is one line of an order's history: who, when, what, why.
@@ -78,6 +79,11 @@ func (m *Module) tell(tx *store.Tx, o *Order, what string, by actor, c Change) e
 	site, err := tx.Site(o.Org, o.Site, now)
 	if err != nil {
 		return err
+	}
+	for _, d := range m.o.Domains(site) {
+		if !token.Within(o.Domain, d) { // who sees the site does not see every order there
+			return tx.AddOrgEvent(o.Org, audience, e)
+		}
 	}
 	return tx.AddSiteEvent(site, audience, e)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/headcount-hub/headcount/cloud/store"
 )
 
 // found lists the titles that somebody sees.
@@ -40,6 +42,24 @@ func TestEverybodySeesTheirDomains(t *testing.T) {
 	r.call("other", "POST", "/v1/work-orders", Wanted{Org: "acme", Title: "x"}, 404, nil)
 	r.call("ole", "POST", "/v1/work-orders", Wanted{Domain: "acme/North", Title: "x"}, 422, nil)
 	r.call("", "GET", "/v1/work-orders", nil, 401, nil)
+}
+
+// TestEventsReachNobodyWhoMayNotSeeTheOrder: a site's events are seen by all who see the site.
+func TestEventsReachNobodyWhoMayNotSeeTheOrder(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Domains = func(store.Site) []string { return []string{"acme/north", "globex"} } })
+	r.site("acme", "hq")
+	r.order(func(w *Wanted) { w.Org, w.Site = "acme", "hq" })
+	r.order(func(w *Wanted) { w.Site, w.Domain = "hq", "acme" })
+	rows, err := r.db.EventsAfter(t.Context(), 0, 0, 100)
+	must(t, err)
+	for _, e := range rows {
+		if e.SiteName != store.OrgSite {
+			t.Errorf("%s is an event of the site %s, which globex sees too", e.Type, e.SiteName)
+		}
+	}
+	if got, _ := r.found("north", ""); len(got) != 1 {
+		t.Errorf("the site's own domain sees %v, want the order that names no other", got)
+	}
 }
 
 func TestListIsFilteredAndPaged(t *testing.T) {

@@ -46,6 +46,8 @@ type Options struct {
 	// Authenticate reads a token given in a URL, for WebSockets of browsers.
 	Authenticate func(ctx context.Context, raw string) (*token.Identity, error)
 
+	Revoked func(*token.Identity) bool // tells whether somebody who has proved who it is has been shut out since; nil = nobody
+
 	Zone      *time.Location            // whose year numbers carry; UTC when nil
 	Zones     map[string]*time.Location // of single organisations
 	PublicURL func() string             // how links in notices begin, such as https://cloud.example.org; nil = they are paths
