@@ -261,7 +261,7 @@ func TestAConfigurationUnderWhichTheCloudIsGoneIsTakenBackAndReportedLater(t *te
 		c := &cloud{desired: Layer{Rev: 1, Doc: doc("hall")}}
 		b := begin(t, t.TempDir(), c)
 		defer b.stop()
-		b.beat(time.Second)
+		b.beat(100 * time.Millisecond)
 		c.set(func(c *cloud) { c.away = true })
 		b.beat(2 * time.Minute)
 		if b.place.runs() != 0 {
