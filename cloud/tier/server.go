@@ -93,8 +93,8 @@ func (t *Tier) newGateway(d *doorkeeper) (*gateway.Gateway, error) {
 
 // RateLimit is how often a client may ask; 0 is the default, a negative number no limit.
 type RateLimit struct {
-	PerSecond      float64 `yaml:"per_second"`       // requests of one identity, else address; 200 by default
-	Burst          int     `yaml:"burst"`            // at once; 5 seconds' worth by default
+	PerSecond      float64 `yaml:"per_second"`       // requests of one identity, else address; 500 by default
+	Burst          int     `yaml:"burst"`            // at once; 5 seconds' worth of per_second by default, or 10000
 	LoginPerMinute float64 `yaml:"login_per_minute"` // changes below /auth/ of one address; 60 by default
 }
 

@@ -26,9 +26,10 @@ type Rates struct {
 	Ingest Rate // readings, by device; clients on this machine are not limited
 }
 
-// DefaultRates leaves room for a page of many charts and for sensors that send in bursts.
+// DefaultRates leaves room for a page of many charts, for sensors that send in bursts, and for a
+// thousand Socket.IO clients behind one address that come back at once with some polls each.
 var DefaultRates = Rates{
-	API:    Rate{PerSecond: 200, Burst: 1000},
+	API:    Rate{PerSecond: 500, Burst: 10000},
 	Login:  Rate{PerSecond: 1, Burst: 60},
 	Ingest: Rate{PerSecond: 500, Burst: 2000},
 }
