@@ -196,7 +196,7 @@ func (a *Accounts) importUsers(r *route.Request) (any, error) {
 	var ended []*token.Revocation
 	err = a.db.Update(r.Context(), func(tx *store.Tx) error {
 		for _, l := range lines {
-			c, revocation, err := a.importLine(tx, r, l)
+			c, revocation, err := a.importLine(tx, r, l, !report.DryRun)
 			bad.add(l.n, "email", err)
 			ended = append(ended, revocation)
 			report.add(c)
@@ -230,14 +230,14 @@ func (p *Report) add(c Change) {
 	p.Lines = append(p.Lines, c)
 }
 
-// importLine applies one line.
-func (a *Accounts) importLine(tx *store.Tx, r *route.Request, l csvLine) (c Change, revocation *token.Revocation, err error) {
+// importLine applies one line; with mails, whoever is new is invited.
+func (a *Accounts) importLine(tx *store.Tx, r *route.Request, l csvLine, mails bool) (c Change, revocation *token.Revocation, err error) {
 	c = Change{Line: l.n, Email: l.user.Email, Change: "unchanged"}
 	membership := l.member.Role.String() + " in " + l.member.Domain
 	u, err := findUser(tx.Query, `WHERE email_key = ?`, emailKey(l.user.Email))
 	if errors.Is(err, ErrNoUser) {
 		c.Change, c.Detail = "create", membership
-		_, err = a.addMember(tx, l.user, l.member, r.Who.Who())
+		_, err = a.addMember(tx, l.user, l.member, r.Who.Who(), mails)
 		return c, nil, err
 	}
 	if err != nil {

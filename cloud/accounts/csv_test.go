@@ -24,13 +24,13 @@ func TestImportingAFileTwiceChangesNothing(t *testing.T) {
 		r.want(200, "POST", "/v1/orgs/acme/users/import"+query, boss, body, "Content-Type", "text/csv").into(t, &p)
 		return p
 	}
-	if p := load("?dry_run=1", people); p.Created != 2 || p.Updated != 1 || !p.DryRun || r.mailCount() == 0 {
+	if p := load("?dry_run=1", people); p.Created != 2 || p.Updated != 1 || !p.DryRun || r.mailCount() != 0 {
 		t.Errorf("dry run: %+v", p)
 	}
 	if a := r.want(200, "GET", "/v1/orgs/acme/users.csv", boss, nil); strings.Contains(string(a.body), "ann@") {
 		t.Error("a dry run has left something")
 	}
-	if p := load("", people); p.Created != 2 || p.Updated != 1 || p.Unchanged != 0 {
+	if p := load("", people); p.Created != 2 || p.Updated != 1 || p.Unchanged != 0 || r.mailCount() != 2 {
 		t.Errorf("import: %+v", p)
 	}
 	if p := load("", people); p.Created != 0 || p.Updated != 0 || p.Unchanged != 3 {

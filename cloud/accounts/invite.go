@@ -41,7 +41,7 @@ func (a *Accounts) invite(r *route.Request) (any, error) {
 		return nil, err
 	}
 	err = a.db.Update(r.Context(), func(tx *store.Tx) error {
-		if u, err = a.addMember(tx, u, m, r.Who.Who()); err != nil {
+		if u, err = a.addMember(tx, u, m, r.Who.Who(), true); err != nil {
 			return err
 		}
 		return a.note(tx, []string{token.Organisation(m.Domain)}, did(r, "user.invite", u.ID, u.Email+" as "+m.Role.String()+" in "+m.Domain))
@@ -52,13 +52,13 @@ func (a *Accounts) invite(r *route.Request) (any, error) {
 	return route.Created("/v1/users/"+u.ID, u.seenBy(r.Who)), nil
 }
 
-// addMember gives a new or known user a role in a domain, and tells them. Inviting again who has
-// not come yet sends another link.
-func (a *Accounts) addMember(tx *store.Tx, u User, m token.Membership, by string) (User, error) {
+// addMember gives a new or known user a role in a domain and, with mails, tells them. Inviting
+// again who has not come yet sends another link.
+func (a *Accounts) addMember(tx *store.Tx, u User, m token.Membership, by string, mails bool) (User, error) {
 	known, err := findUser(tx.Query, `WHERE email_key = ?`, emailKey(u.Email))
 	if errors.Is(err, ErrNoUser) {
 		u.Memberships = []token.Membership{m}
-		if u, err = a.addUser(tx, u); err != nil {
+		if u, err = a.addUser(tx, u); err != nil || !mails {
 			return u, err
 		}
 		return u, a.sendInvitation(tx, u, by)
@@ -74,6 +74,9 @@ func (a *Accounts) addMember(tx *store.Tx, u User, m token.Membership, by string
 		if known, _, err = a.applyMembership(tx, known, m); err != nil {
 			return known, err
 		}
+	}
+	if !mails {
+		return known, nil
 	}
 	if !known.Verified {
 		return known, a.sendInvitation(tx, known, by)

@@ -37,7 +37,7 @@ func (a *Accounts) createUser(r *route.Request) (any, error) {
 	}
 	err = a.db.Update(r.Context(), func(tx *store.Tx) (err error) {
 		if n.Password == "" {
-			u, err = a.addMember(tx, u, m, r.Who.Who())
+			u, err = a.addMember(tx, u, m, r.Who.Who(), true)
 		} else {
 			u.Verified, u.Memberships = true, []token.Membership{m}
 			u, err = a.addUser(tx, u)
