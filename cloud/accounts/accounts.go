@@ -162,7 +162,8 @@ func (a *Accounts) Issuers() ([]token.Issuer, error) { return a.issuers() }
 // Revocations lists the tokens that must be refused although they have not expired.
 func (a *Accounts) Revocations() []token.Revocation { return a.revoked.List() }
 
-// Changed returns a channel that is closed when the revocations change after this call.
+// Changed returns a channel that is closed when the revocations or the keys change after this
+// call.
 func (a *Accounts) Changed() <-chan struct{} { return a.revoked.Changed() }
 
 // Revoked tells whether a caller's token is refused by now: long-lived connections ask again

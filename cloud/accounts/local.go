@@ -131,6 +131,9 @@ func (a *Accounts) rotateKeys(r *route.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.enforcing.Lock()
+	a.revoked.Set(a.revoked.List()) // those who wait for Changed learn of the new key too
+	a.enforcing.Unlock()
 	err = a.db.Update(r.Context(), func(tx *store.Tx) error { return a.note(tx, nil, did(r, "keys.rotate", id, "")) })
 	return map[string]any{"key": id, "old_until": until.UTC().Truncate(time.Second)}, err
 }

@@ -220,7 +220,9 @@ func TestOldTokensVerifyAfterARotationOfKeysUntilTheyAreOut(t *testing.T) {
 	r.org("acme")
 	r.user("ann@acme.org", "acme", "viewer")
 	old := r.login("ann@acme.org")
+	changed := r.a.Changed()
 	r.want(200, "POST", "/v1/keys/rotate", localToken, nil)
+	<-changed
 	r.want(200, "GET", "/auth/me", old.AccessToken, nil)
 	r.want(200, "POST", "/auth/refresh", "", obj{"refresh_token": old.RefreshToken})
 	count := func() int {
