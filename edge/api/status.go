@@ -33,9 +33,22 @@ type Status struct {
 	HorizonS   *int64      `json:"horizon_s" doc:"seconds the hub can stay offline at the present rate; null = not known"`
 	Storage    Storage     `json:"storage"`
 	Inputs     []Input     `json:"inputs" nullable:"false"`
+	Actions    []Action    `json:"actions" nullable:"false"`
 	Counts     edge.Counts `json:"counts"`
 	ConfigHash string      `json:"config_hash"`
 	Warnings   []string    `json:"warnings" nullable:"false" doc:"what an operator should look at"`
+}
+
+// Action is a channel that alerts can name, and how it fares. What was given up is an event of
+// type action.failed.
+type Action struct {
+	Name      string    `json:"name"`
+	Kind      string    `json:"kind"`
+	Pending   int       `json:"pending" doc:"messages that wait for it"`
+	Breaker   string    `json:"breaker" enum:"closed,open,half-open" doc:"open: it has failed too often and is left alone"`
+	PausedTo  time.Time `json:"paused_to,omitzero" doc:"until when it is left alone"`
+	LastError string    `json:"last_error,omitempty"`
+	LastOK    time.Time `json:"last_ok,omitzero" doc:"newest delivery since the hub was started"`
 }
 
 // Uplink is the connection to the cloud.
@@ -131,7 +144,7 @@ func (a *API) statusRoutes(h huma.API) {
 
 func (a *API) status() Status {
 	s := a.opts.Status.Status()
-	s.Inputs, s.Warnings = some(s.Inputs), some(s.Warnings)
+	s.Inputs, s.Actions, s.Warnings = some(s.Inputs), some(s.Actions), some(s.Warnings)
 	return s
 }
 

@@ -10,8 +10,10 @@ import (
 
 	"github.com/headcount-hub/headcount/drivers/mqtt"
 	"github.com/headcount-hub/headcount/drivers/serialport"
+	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/config"
 	"github.com/headcount-hub/headcount/edge/deliver"
+	"github.com/headcount-hub/headcount/edge/engine"
 )
 
 // buildChannels makes the channels that alerts can name.
@@ -109,6 +111,22 @@ func mqttChannel(a config.Action) (deliver.Channel, error) {
 		return nil, fmt.Errorf("mqtt: %w", err)
 	}
 	return made(deliver.NewMQTT(to, deliver.MQTTOptions{Topic: strings.TrimPrefix(u.Path, "/"), Payload: a.Payload, Retain: a.Retain}))
+}
+
+// actionStatus is how the actions fare, by name.
+func (h *Hub) actionStatus(waiting []engine.Job) []api.Action {
+	pending := map[string]int{}
+	for _, j := range waiting {
+		pending[j.Action]++
+	}
+	var out []api.Action
+	for _, c := range h.actions.Status() {
+		out = append(out, api.Action{
+			Name: c.Name, Kind: string(h.cfg.Actions[c.Name].Kind), Pending: pending[c.Name], Breaker: string(c.Breaker),
+			PausedTo: c.PausedTo, LastError: c.LastError, LastOK: c.LastOK,
+		})
+	}
+	return out
 }
 
 func modemChannel(a config.Action, pin string) (deliver.Channel, error) {

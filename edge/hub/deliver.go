@@ -11,6 +11,12 @@ import (
 // attemptLimit is above what anybody configures: each webhook bounds its calls by its own timeout.
 const attemptLimit = 10 * time.Minute
 
+// buildActions makes what delivers the actions.
+func (h *Hub) buildActions() error {
+	h.actions = deliver.New(jobs{h.engine, h.cfg.Site.ID}, h.parts.channels, deliver.Options{Timeout: attemptLimit, Log: h.log.With("part", "deliver")})
+	return nil
+}
+
 // jobs is the engine's list of undelivered actions as a durable queue.
 type jobs struct {
 	engine *engine.Engine

@@ -120,7 +120,7 @@ func Open(o Options) (_ *Hub, err error) {
 		}
 	}()
 	for _, step := range [...]func() error{
-		h.recall, h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildPump, h.buildAPI,
+		h.recall, h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildPump, h.buildActions, h.buildAPI,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -129,7 +129,6 @@ func Open(o Options) (_ *Hub, err error) {
 	for _, in := range h.inputs {
 		in.engine = h.engine
 	}
-	h.actions = deliver.New(jobs{h.engine, h.cfg.Site.ID}, h.parts.channels, deliver.Options{Timeout: attemptLimit, Log: h.log.With("part", "deliver")})
 	return h, nil
 }
 

@@ -24,6 +24,7 @@ func (h *Hub) Status() api.Status {
 	for _, in := range h.inputs {
 		s.Inputs = append(s.Inputs, in.describe(view.Drivers))
 	}
+	s.Actions = h.actionStatus(view.Jobs)
 	if h.uplink != nil {
 		s.Uplink = h.uplink.describe(view.Link)
 	}
