@@ -44,7 +44,6 @@ const (
 // The permissions of device tokens: to send readings, to the hub of one site.
 const (
 	IngestPermission = "ingest"
-	SitePermission   = "site:" // followed by organisation, slash and site
 )
 
 var (
@@ -141,7 +140,7 @@ func (a *Accounts) createDevice(r *route.Request) (any, error) {
 		return nil, err
 	}
 	i := Issued{Kind: token.Device, Name: name, Domain: a.opts.Domains(site)[0], Site: site.Site, Role: token.Viewer,
-		Permissions: []string{IngestPermission, SitePermission + site.Org + "/" + site.Site}, Audience: Audience}
+		Permissions: []string{IngestPermission, token.SitePermission + site.Org + "/" + site.Site}, Audience: Audience}
 	return a.issueLong(r, site.Org, body.Life, i, "/v1/sites/"+site.Site+"/device-tokens/")
 }
 

@@ -17,7 +17,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
@@ -135,25 +134,6 @@ func (s *Source) gone(ctx context.Context, after int64) (bool, error) {
 	return after < oldest-1, err
 }
 
-// may tells whether the caller may see an event of these domains: by its role in them, and by
-// the event's audience. What is for one person is for nobody else, whatever the role.
-func may(who *token.Identity, audience string, domains []string) bool {
-	if who == nil {
-		return false
-	}
-	kind, name, _ := strings.Cut(audience, ":")
-	switch kind {
-	case "":
-		return who.RoleIn(domains) >= token.Viewer
-	case "user":
-		return who.Kind == token.User && who.Subject == name
-	case "role":
-		least, known := token.ParseRole(name)
-		return known && who.RoleIn(domains) >= least
-	}
-	return false
-}
-
 func caller(f live.Filter) *token.Identity {
 	who, _ := f.Scope.(*token.Identity)
 	return who
@@ -166,7 +146,7 @@ func (s *Source) event(ctx context.Context, r row, f live.Filter) (e live.Event,
 		return e, false, r.wrong
 	}
 	domains, err := s.places.of(ctx, stored)
-	if err != nil || !may(caller(f), stored.Audience, domains) {
+	if err != nil || !caller(f).MaySee(stored.Audience, domains) {
 		return e, false, err
 	}
 	if stored.Type == s.whole {
@@ -237,7 +217,7 @@ func (s *Source) Sites(ctx context.Context, f live.Filter) ([]store.Site, error)
 	}
 	var out []store.Site
 	for _, site := range all {
-		if f.WantsSite(site.Site) && (f.Org == "" || f.Org == site.Org) && may(caller(f), "", s.places.domains(site)) {
+		if f.WantsSite(site.Site) && (f.Org == "" || f.Org == site.Org) && caller(f).MaySee("", s.places.domains(site)) {
 			out = append(out, site)
 		}
 	}

@@ -35,7 +35,7 @@ func (t *Twin) Routes() []route.Route {
 	get("/v1/sites/{site}/spaces/{id}/history", "Past occupancy of a space", t.history)
 	get("/v1/sites/{site}/sensors", "Its sensors", t.sensors)
 	get("/v1/sites/{site}/alerts", "Its alerts", t.alerts)
-	get("/v1/sites/{site}/events", "What happened there", t.events)
+	add(http.MethodGet, "/v1/sites/{site}/events", "What happened there", token.Viewer, t.events)
 	get("/v1/sites/{site}/readings", "Newest readings", t.readings)
 	get("/v1/sites/{site}/loss", "What did not arrive, and why", t.loss)
 	add(http.MethodPost, "/v1/sites/{site}/alerts/{id}/acknowledge", "Acknowledge an alert", token.Operator,

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/sync/token"
@@ -156,8 +158,9 @@ type Event struct {
 	Data     json.RawMessage `json:"data,omitempty"`
 }
 
-func (t *Twin) events(r *http.Request, s store.Site) (any, error) {
-	limit, err := intParam(r, "limit", 100, 1000)
+// events answers what happened after a cursor; ?type= narrows it, as on streams.
+func (t *Twin) events(r *route.Request, s store.Site) (any, error) {
+	limit, err := intParam(r.Request, "limit", 100, 1000)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +177,7 @@ func (t *Twin) events(r *http.Request, s store.Site) (any, error) {
 	out := make([]Event, 0, len(rows))
 	for _, row := range rows {
 		after = row.ID
-		if row.Input || row.Type == string(StateEvent) {
+		if row.Input || row.Type == string(StateEvent) || !wanted(r.URL.Query()["type"], row.Type) || !r.Who.MaySee(row.Audience, Domains(s)) {
 			continue
 		}
 		rec, err := edge.ParseRecord(row.Body)
@@ -187,6 +190,23 @@ func (t *Twin) events(r *http.Request, s store.Site) (any, error) {
 		})
 	}
 	return map[string]any{"events": out, "next": strconv.FormatInt(after, 10)}, nil
+}
+
+// wanted tells whether an event of this type was asked for: by its name, or by a prefix and "*".
+func wanted(types []string, typ string) bool {
+	asked := false
+	for _, list := range types {
+		for t := range strings.SplitSeq(list, ",") {
+			if t = strings.TrimSpace(t); t == "" {
+				continue
+			}
+			asked = true
+			if prefix, ok := strings.CutSuffix(t, "*"); t == typ || ok && strings.HasPrefix(typ, prefix) {
+				return true
+			}
+		}
+	}
+	return !asked
 }
 
 // readings answers the newest readings, newest record first.

@@ -409,3 +409,33 @@ func TestStatusTellsWhatTheHeartbeatTold(t *testing.T) {
 		t.Errorf("status of a silent hub is %+v", s)
 	}
 }
+
+func TestEventsForOthersAreNotInASitesPast(t *testing.T) {
+	r := newRig(t)
+	r.update("acme", "oslo", func(tx *store.Tx, s store.Site) error {
+		for _, audience := range []string{"", "user:bob", "role:admin"} {
+			e, err := store.EventOf("note.added", audience, start, map[string]string{})
+			if err != nil {
+				return err
+			}
+			if err := tx.AddSiteEvent(s, audience, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, tc := range []struct {
+		role token.Role
+		path string
+		want int
+	}{
+		{token.Viewer, "/v1/sites/oslo/events", 1}, {token.Admin, "/v1/sites/oslo/events", 2},
+		{token.Admin, "/v1/sites/oslo/events?type=note.*", 2}, {token.Admin, "/v1/sites/oslo/events?type=alert.*,access.granted", 0},
+	} {
+		var page struct{ Events []Event }
+		w := r.as(tc.role, "acme", "GET", tc.path, "", "")
+		if r.must(json.Unmarshal(w.Body.Bytes(), &page)); len(page.Events) != tc.want {
+			t.Errorf("%s as %s: %d events, want %d: %s", tc.path, tc.role, len(page.Events), tc.want, w.Body)
+		}
+	}
+}

@@ -148,7 +148,7 @@ func fillFrom(o *Order, w Wanted, a *edge.Alert) {
 	if w.Priority == "" {
 		o.Priority = priorityOf(a.Severity)
 	}
-	if w.Space == "" && a.SubjectKind != "hub" && a.SubjectKind != "sensor" {
+	if w.Space == "" && a.SubjectKind != "hub" && a.SubjectKind != "sensor" && a.SubjectKind != "door" {
 		o.Space = a.Subject
 	}
 	if a.State == edge.StateCleared {

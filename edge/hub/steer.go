@@ -119,7 +119,16 @@ func (s *steered) verify() func(string) (*token.Identity, error) {
 	if s == nil {
 		return nil
 	}
-	return s.auth.Verify
+	return func(raw string) (*token.Identity, error) {
+		id, err := s.auth.Verify(raw)
+		if err != nil {
+			return nil, err
+		}
+		if !id.DeviceAt(s.org, s.hub.cfg.Site.ID) {
+			return nil, fmt.Errorf("the token of device %s is for another site", id.Subject)
+		}
+		return id, nil
+	}
 }
 
 // domains lists whom the site belongs to: its organisation, until the cloud has said.

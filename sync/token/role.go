@@ -131,6 +131,26 @@ func (id *Identity) Who() string {
 	return id.Subject
 }
 
+// MaySee tells whether the caller may see an event of things that these domains own, by its role
+// in them and by the event's audience: empty = every viewer, "role:NAME" = at least that role,
+// "user:ID" = that person and nobody else, whatever the role.
+func (id *Identity) MaySee(audience string, domains []string) bool {
+	if id == nil {
+		return false
+	}
+	kind, name, _ := strings.Cut(audience, ":")
+	switch kind {
+	case "":
+		return id.RoleIn(domains) >= Viewer
+	case "user":
+		return id.Kind == User && id.Subject == name
+	case "role":
+		least, known := ParseRole(name)
+		return known && id.RoleIn(domains) >= least
+	}
+	return false
+}
+
 type contextKey struct{}
 
 // Into returns a context that carries the caller.

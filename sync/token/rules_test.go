@@ -205,3 +205,34 @@ func TestInspectVerifiesNothing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestWhoMaySeeAnEvent(t *testing.T) {
+	domains := []string{"acme/north"}
+	as := func(kind Kind, domain string, role Role) *Identity {
+		return &Identity{Kind: kind, Subject: "ann", Memberships: []Membership{{Domain: domain, Role: role}}}
+	}
+	for _, tc := range []struct {
+		who      *Identity
+		audience string
+		want     bool
+	}{
+		{nil, "", false}, {as(User, "acme", Viewer), "", true}, {as(User, "acme/south", Admin), "", false},
+		{as(User, "acme", Operator), "role:manager", false}, {as(User, "acme", Manager), "role:manager", true}, {as(User, "acme", Admin), "role:nobody", false},
+		{as(User, "acme", Viewer), "user:ann", true}, {as(User, "acme", Admin), "user:bob", false}, {as(Service, "acme", Admin), "user:ann", false},
+		{as(User, "acme", Admin), "team:north", false},
+	} {
+		if got := tc.who.MaySee(tc.audience, domains); got != tc.want {
+			t.Errorf("%+v sees %q: %v, want %v", tc.who, tc.audience, got, tc.want)
+		}
+	}
+}
+
+func TestADevicesTokenIsForOneSite(t *testing.T) {
+	device := &Identity{Kind: Device, Subject: "door-7", Permissions: []string{"ingest", "site:acme/hq"}}
+	if !device.DeviceAt("acme", "hq") || device.DeviceAt("acme", "depot") || device.DeviceAt("other", "hq") {
+		t.Error("the token of a device is not held to its site")
+	}
+	if !(&Identity{Kind: User}).DeviceAt("acme", "hq") {
+		t.Error("people are held to a device's site")
+	}
+}
