@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/cloud/store/storetest"
 	"github.com/headcount-hub/headcount/sync/token"
 )
 
@@ -49,7 +49,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
 	var err error
-	r.db, err = store.Open(t.Context(), filepath.Join(r.dir, "cloud.db"))
+	r.db, err = store.Open(t.Context(), storetest.Where(t))
 	must(t, err)
 	t.Cleanup(func() { r.db.Close() })
 	o := Options{DB: r.db, Dir: r.dir, PublicURL: func() string { return r.url }, Now: r.now,

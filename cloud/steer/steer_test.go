@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/steer"
 	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/cloud/store/storetest"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/sync/token"
 	"github.com/headcount-hub/headcount/sync/wire"
@@ -51,7 +51,7 @@ func newRig(t *testing.T) *rig {
 	b, err := bus.Start(t.Context(), bus.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Orgs: []string{"acme"}})
 	must(t, err)
 	t.Cleanup(b.Shutdown)
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "cloud.db"))
+	db, err := store.Open(t.Context(), storetest.Where(t))
 	must(t, err)
 	t.Cleanup(func() { db.Close() })
 	r := &rig{T: t, db: db, who: &token.Identity{Kind: token.User, Subject: "u1", Name: "Ada", Memberships: []token.Membership{{Domain: "acme", Role: token.Admin}}}}
