@@ -21,7 +21,7 @@ func TestBrowserDemo(t *testing.T) {
 	}
 	r := begin(t, options{speed: 60, seed: 1, day: 8*time.Hour + 30*time.Minute, report: time.Second})
 	args, err := json.Marshal(map[string]string{
-		"hub": r.hubURL(), "cloud": r.tier.HTTPAddr(), "shots": os.Getenv("HEADCOUNT_SCREENSHOTS"),
+		"hub": r.hubURL(), "cloud": r.tier.HTTPAddr(), "email": loginEmail, "password": r.password, "shots": os.Getenv("HEADCOUNT_SCREENSHOTS"),
 		"browser": cmp.Or(os.Getenv("HEADCOUNT_BROWSER"), "/usr/bin/chromium"),
 	})
 	if err != nil {

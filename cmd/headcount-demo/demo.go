@@ -33,7 +33,8 @@ type options struct {
 type demo struct {
 	opts     options
 	dir      string
-	own      bool // dir is temporary
+	own      bool   // dir is temporary
+	password string // of the cloud's login
 	tier     *tier.Tier
 	relay    *relay
 	building *sim.Building
@@ -99,6 +100,9 @@ func (d *demo) startCloud(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("start the cloud: %w", err)
+	}
+	if err := d.createLogin(ctx); err != nil {
+		return err
 	}
 	nats, err := url.Parse(d.tier.NATSURL())
 	if err != nil {

@@ -12,7 +12,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +26,9 @@ import (
 // running is a demo as its user meets it: by HTTP.
 type running struct {
 	*demo
-	t    *testing.T
-	stop func() error // ends it and tells why it ended
+	t      *testing.T
+	client *http.Client // logged in at the cloud
+	stop   func() error // ends it and tells why it ended
 }
 
 // soon is how long anything may take that is awaited.
@@ -55,12 +58,32 @@ func begin(t *testing.T, o options) *running {
 		return err
 	}
 	t.Cleanup(func() { r.stop() })
+	r.login()
 	return r
 }
 
+// login logs in at the cloud as the demo's user does.
+func (r *running) login() {
+	r.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.client = &http.Client{Jar: jar}
+	body := fmt.Sprintf(`{"email": %q, "password": %q}`, loginEmail, r.password)
+	resp, err := r.client.Post(r.tier.HTTPAddr()+"/auth/login?cookie=1", "application/json", strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		r.t.Fatalf("login: %s: %s", resp.Status, text)
+	}
+}
+
 // get asks for JSON; it returns an error while nobody answers.
-func get[T any](url string) (v T, err error) {
-	resp, err := http.Get(url)
+func get[T any](r *running, url string) (v T, err error) {
+	resp, err := r.client.Get(url)
 	if err != nil {
 		return v, err
 	}
@@ -72,19 +95,19 @@ func get[T any](url string) (v T, err error) {
 }
 
 // await asks until the answer is as wanted.
-func await[T any](t *testing.T, what, url string, wanted func(T) bool) T {
-	t.Helper()
+func await[T any](r *running, what, url string, wanted func(T) bool) T {
+	r.t.Helper()
 	deadline := time.After(soon)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		v, err := get[T](url)
+		v, err := get[T](r, url)
 		if err == nil && wanted(v) {
 			return v
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("%s: after %v %s answers %+v, %v", what, soon, url, v, err)
+			r.t.Fatalf("%s: after %v %s answers %+v, %v", what, soon, url, v, err)
 		case <-tick.C:
 		}
 	}
@@ -112,12 +135,12 @@ func (r *running) moves(base string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	first, err := get[spaceList](base + "/spaces")
+	first, err := get[spaceList](r, base+"/spaces")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -196,14 +219,17 @@ func TestDemo(t *testing.T) {
 	hub, cloud := r.hubURL()+"/v1", r.tier.HTTPAddr()+"/v1/sites/"+sim.SiteID
 	r.moves(hub)
 	r.moves(cloud)
+	if resp, err := http.Get(cloud + "/spaces"); err != nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without a login the cloud answers %v, %v; want 401", resp, err)
+	}
 
 	r.post("cut-link", "{}")
-	await(t, "link cut", hub+"/status", func(s hubStatus) bool { return !s.Uplink.Connected })
-	at, err := get[cloudStatus](cloud + "/status")
+	await(r, "link cut", hub+"/status", func(s hubStatus) bool { return !s.Uplink.Connected })
+	at, err := get[cloudStatus](r, cloud+"/status")
 	if err != nil {
 		t.Fatal(err)
 	}
-	behind := await(t, "link cut", hub+"/status", func(s hubStatus) bool {
+	behind := await(r, "link cut", hub+"/status", func(s hubStatus) bool {
 		return s.Lanes.Events.Head > at.Marks.Events.Seq && s.Lanes.Readings.Head > at.Marks.Readings.Seq
 	})
 	if behind.Uplink.Connected || behind.Lanes.Events.Backlog == 0 || behind.Lanes.Readings.Backlog == 0 {
@@ -211,18 +237,18 @@ func TestDemo(t *testing.T) {
 	}
 
 	r.post("restore-link", "{}")
-	await(t, "link restored", hub+"/status", func(s hubStatus) bool { return s.Uplink.Connected })
-	await(t, "link restored", cloud+"/status", func(s cloudStatus) bool {
+	await(r, "link restored", hub+"/status", func(s hubStatus) bool { return s.Uplink.Connected })
+	await(r, "link restored", cloud+"/status", func(s cloudStatus) bool {
 		return s.Marks.Events.Seq >= behind.Lanes.Events.Head && s.Marks.Readings.Seq >= behind.Lanes.Readings.Head
 	})
 
-	known := await(t, "counts", hub+"/spaces", func(l spaceList) bool { return len(l.rooms()) > 10 }).rooms()
+	known := await(r, "counts", hub+"/spaces", func(l spaceList) bool { return len(l.rooms()) > 10 }).rooms()
 	r.post("restart-hub", "{}")
-	again := await(t, "hub restarted", hub+"/status", func(s hubStatus) bool { return s.StartedAt.After(behind.StartedAt) })
+	again := await(r, "hub restarted", hub+"/status", func(s hubStatus) bool { return s.StartedAt.After(behind.StartedAt) })
 	if again.Epoch != behind.Epoch || again.Lanes.Events.Head < behind.Lanes.Events.Head {
 		t.Errorf("hub restarted: its journal is %s up to %d, was %s up to %d", again.Epoch, again.Lanes.Events.Head, behind.Epoch, behind.Lanes.Events.Head)
 	}
-	now, err := get[spaceList](hub + "/spaces")
+	now, err := get[spaceList](r, hub+"/spaces")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,13 +259,13 @@ func TestDemo(t *testing.T) {
 	}
 
 	r.post("fail-sensor", `{"sensor": "lobby-people"}`)
-	await(t, "sensor failed", hub+"/sensors", func(l sensorList) bool { return l.status("lobby-people") == "silent" })
-	s, err := get[state](r.hubURL() + "/demo/state")
+	await(r, "sensor failed", hub+"/sensors", func(l sensorList) bool { return l.status("lobby-people") == "silent" })
+	s, err := get[state](r, r.hubURL()+"/demo/state")
 	if err != nil || len(s.Failed) != 1 || s.Failed[0] != "lobby-people" || !s.LinkUp {
 		t.Errorf("demo state %+v, %v; want lobby-people failed, the link up", s, err)
 	}
 	r.post("restore-sensor", `{"sensor": "lobby-people"}`)
-	await(t, "sensor restored", hub+"/sensors", func(l sensorList) bool { return l.status("lobby-people") == "ok" })
+	await(r, "sensor restored", hub+"/sensors", func(l sensorList) bool { return l.status("lobby-people") == "ok" })
 
 	r.keys()
 	begun := time.Now()
@@ -282,8 +308,12 @@ func TestStoresAreKeptAndPortsGivenWay(t *testing.T) {
 	if !strings.Contains(out.String(), taken.Addr().String()+" is taken") || !strings.Contains(out.String(), r.hubURL()) {
 		t.Errorf("the hub's port is taken, and the demo says %s", out.String())
 	}
-	known := await(t, "counts", r.hubURL()+"/v1/spaces", func(l spaceList) bool { return len(l.rooms()) > 10 }).rooms()
-	before, err := get[hubStatus](r.hubURL() + "/v1/status")
+	password := r.password
+	if !strings.Contains(out.String(), "login    "+loginEmail+"  "+password+"\n") {
+		t.Errorf("the demo does not say its login %s: %s", password, out.String())
+	}
+	known := await(r, "counts", r.hubURL()+"/v1/spaces", func(l spaceList) bool { return len(l.rooms()) > 10 }).rooms()
+	before, err := get[hubStatus](r, r.hubURL()+"/v1/status")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,12 +322,30 @@ func TestStoresAreKeptAndPortsGivenWay(t *testing.T) {
 	}
 
 	r = begin(t, o)
-	after, err := get[hubStatus](r.hubURL() + "/v1/status")
+	if r.password != password {
+		t.Errorf("begun again: the password is %s, was %s", r.password, password)
+	}
+	after, err := get[hubStatus](r, r.hubURL()+"/v1/status")
 	if err != nil || after.Epoch != before.Epoch || after.Lanes.Events.Head < before.Lanes.Events.Head {
 		t.Errorf("begun again: journal %+v, %v; was %+v", after, err, before)
 	}
-	await(t, "begun again", r.hubURL()+"/v1/spaces", func(l spaceList) bool { return len(l.rooms()) >= len(known) })
-	await(t, "begun again", r.tier.HTTPAddr()+"/v1/sites/"+sim.SiteID+"/status", func(s cloudStatus) bool {
+	await(r, "begun again", r.hubURL()+"/v1/spaces", func(l spaceList) bool { return len(l.rooms()) >= len(known) })
+	await(r, "begun again", r.tier.HTTPAddr()+"/v1/sites/"+sim.SiteID+"/status", func(s cloudStatus) bool {
 		return s.Marks.Events.Seq >= before.Lanes.Events.Head
 	})
+}
+
+func TestALostPasswordIsTold(t *testing.T) {
+	o := options{speed: 60, seed: 1, day: 8 * time.Hour, report: time.Second, dir: t.TempDir()}
+	r := begin(t, o)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(o.dir, passwordFile)); err != nil {
+		t.Fatal(err)
+	}
+	o.log, o.http, o.cloud, o.mqtt = slog.New(slog.DiscardHandler), "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	if _, err := start(t.Context(), o); err == nil || !strings.Contains(err.Error(), "headcount-cloud user password "+loginEmail) {
+		t.Errorf("start without the password file: %v, want an error that says what to do", err)
+	}
 }

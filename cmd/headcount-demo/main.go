@@ -73,11 +73,12 @@ Headcount demo: %d spaces, %d doors, %d sensors over MQTT, HTTP and serial, 200 
 
   hub    %s/   truth beside estimate, controls%s
   cloud  %s/   what the cloud knows of the site%s
+  login    %s  %s
   MQTT   %s%s   serial %s   store %s
 
 %s
 `, len(site.Spaces), len(site.Doors), len(site.Sensors), d.hubURL(), taken(d.opts.http, d.hubURL()),
-		d.tier.HTTPAddr(), taken(d.opts.cloud, d.tier.HTTPAddr()), d.mqttURL(), taken(d.opts.mqtt, d.mqttURL()), d.cable.Path, d.dir, keyHelp)
+		d.tier.HTTPAddr(), taken(d.opts.cloud, d.tier.HTTPAddr()), loginEmail, d.password, d.mqttURL(), taken(d.opts.mqtt, d.mqttURL()), d.cable.Path, d.dir, keyHelp)
 }
 
 // taken tells that another address than the one asked for had to be taken.
