@@ -33,27 +33,30 @@ func (b *Bus) Enrol(org, site string) (creds []byte, err error) {
 // Revoke makes all credentials of a site invalid: its hub is cut off before Revoke returns and
 // cannot come back with them. What the site has sent stays. A site without credentials is no
 // error. With an external cluster it returns ErrExternal: revoke there.
-func (b *Bus) Revoke(org, site string) error {
+func (b *Bus) Revoke(org, site string) error { return b.revoke(org+"/"+site, "site", org+"/"+site) }
+
+// revoke makes the credentials under a key invalid; kind and name are for people.
+func (b *Bus) revoke(key, kind, name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.srv == nil {
-		return fmt.Errorf("revoke %s/%s: %w", org, site, ErrExternal)
+		return fmt.Errorf("revoke %s: %w", name, ErrExternal)
 	}
-	n, err := b.auth.revoke(org, site)
+	n, err := b.auth.revoke(key)
 	if err != nil || n == 0 {
 		return err
 	}
 	account, err := b.srv.LookupAccount(b.auth.accountID)
 	if err != nil {
-		return fmt.Errorf("revoke %s/%s: %w", org, site, err)
+		return fmt.Errorf("revoke %s: %w", name, err)
 	}
 	for id, token := range b.auth.accounts() {
 		if err := b.srv.AccountResolver().Store(id, token); err != nil {
-			return fmt.Errorf("revoke %s/%s: %w", org, site, err)
+			return fmt.Errorf("revoke %s: %w", name, err)
 		}
 	}
 	b.srv.UpdateAccountClaims(account, b.auth.claims)
-	b.opts.Log.Info("NATS credentials revoked", "org", org, "site", site, "keys", n)
+	b.opts.Log.Info("NATS credentials revoked", kind, name, "keys", n)
 	return nil
 }
 

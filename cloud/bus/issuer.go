@@ -177,22 +177,7 @@ func (i *issuer) enrol(org, site string, now time.Time) ([]byte, error) {
 		return nil, err
 	}
 	restrict(c, org, site)
-	token, err := i.sign(c)
-	if err != nil {
-		return nil, err
-	}
-	if i.dir != "" { // recorded first: what was issued can always be revoked
-		key := org + "/" + site
-		i.issued[key] = append(i.issued[key], credential{Key: c.Subject, Issued: now.UTC()})
-		if err := i.saveIssued(); err != nil {
-			return nil, err
-		}
-	}
-	creds, err := jwt.FormatUserConfig(token, seed)
-	if err != nil {
-		return nil, fmt.Errorf("write credentials of %s/%s: %w", org, site, err)
-	}
-	return creds, nil
+	return i.issue(c, seed, org+"/"+site, now)
 }
 
 // restrict lets the user do what a site's hub may do: the permissions of FORMAT.md, no more.
@@ -233,9 +218,9 @@ func (i *issuer) sign(c *jwt.UserClaims) (string, error) {
 	return token, nil
 }
 
-// revoke makes all credentials of a site invalid and returns how many there were.
-func (i *issuer) revoke(org, site string) (int, error) {
-	key := org + "/" + site
+// revoke makes all credentials under a key, a site's or a user's, invalid and returns how many
+// there were.
+func (i *issuer) revoke(key string) (int, error) {
 	n := len(i.issued[key])
 	for _, c := range i.issued[key] {
 		i.claims.Revoke(c.Key)

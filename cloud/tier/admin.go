@@ -33,6 +33,8 @@ func (t *Tier) openAdmin() error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /enrol", t.adminEnrol)
 	mux.HandleFunc("POST /revoke", t.adminRevoke)
+	mux.HandleFunc("POST /nats-user", t.adminAddUser)
+	mux.HandleFunc("POST /nats-user/revoke", t.adminRevokeUser)
 	mux.Handle("/v1/", asLocal(t.api))
 	t.control = gateway.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -85,7 +87,7 @@ func enrol(ctx context.Context, b *bus.Bus, db *store.DB, org, site string) ([]b
 // directory, or else by working on the directory itself. natsURL is where the hub is to
 // connect; empty when no tier runs that would know.
 func Enrol(ctx context.Context, cfg Config, org, site string) (creds []byte, natsURL string, err error) {
-	err = administer(ctx, cfg, "/enrol", org, site, func(resp *http.Response) (err error) {
+	err = administer(ctx, cfg, "/enrol", url.Values{"org": {org}, "site": {site}}, func(resp *http.Response) (err error) {
 		natsURL = resp.Header.Get("Headcount-Nats-Url")
 		creds, err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
 		return err
@@ -99,16 +101,16 @@ func Enrol(ctx context.Context, cfg Config, org, site string) (creds []byte, nat
 
 // Revoke cuts a site off, in the same ways as Enrol.
 func Revoke(ctx context.Context, cfg Config, org, site string) error {
-	return administer(ctx, cfg, "/revoke", org, site, func(*http.Response) error { return nil },
+	return administer(ctx, cfg, "/revoke", url.Values{"org": {org}, "site": {site}}, func(*http.Response) error { return nil },
 		func(b *bus.Bus, _ *store.DB) error { return b.Revoke(org, site) })
 }
 
 // administer asks the running tier, or starts just enough of one to do the work.
-func administer(ctx context.Context, cfg Config, path, org, site string, asked func(*http.Response) error, own func(*bus.Bus, *store.DB) error) error {
+func administer(ctx context.Context, cfg Config, path string, params url.Values, asked func(*http.Response) error, own func(*bus.Bus, *store.DB) error) error {
 	cfg.setDefaults()
 	lock, db, err := openData(ctx, cfg)
 	if errors.Is(err, store.ErrInUse) {
-		return ask(ctx, cfg.Data, path+"?"+url.Values{"org": {org}, "site": {site}}.Encode(), asked)
+		return ask(ctx, cfg.Data, path+"?"+params.Encode(), asked)
 	}
 	if err != nil {
 		return err

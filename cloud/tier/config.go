@@ -31,6 +31,7 @@ type Config struct {
 	WorkOrders    WorkOrders     `yaml:"workorders"`
 	Mail          Mail           `yaml:"mail"`
 	Notify        Notify         `yaml:"notify"`
+	Bus           Bus            `yaml:"bus"`
 
 	Version string       `yaml:"-"` // of the program, as it is shown
 	Log     *slog.Logger `yaml:"-"` // nil = silent

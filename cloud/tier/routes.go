@@ -32,6 +32,8 @@ func (t *Tier) newParts(ctx context.Context) error {
 		(*Tier).openPlain,
 		(*Tier).openSocket,
 		(*Tier).openWorkOrders,
+		(*Tier).openPublish,
+		(*Tier).openServices,
 		(*Tier).openHealth,
 	} {
 		p, err := build(t, ctx)
@@ -77,7 +79,7 @@ func (t *Tier) openHealth(context.Context) (part, error) {
 	return part{routes: []route.Route{
 		get("/health", "Whether the tier works", public, http.HandlerFunc(t.health)),
 		get("/health/live", "Whether the process lives", public, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil) })),
-		get("/health/ready", "Whether the tier can serve", public, http.HandlerFunc(t.health)),
+		get("/health/ready", "Whether requests should be sent here", public, http.HandlerFunc(t.ready)),
 		get("/metrics", "Metrics in the Prometheus text format", route.Need{SignedIn: true, Permission: "metrics"}, t.metrics.handler()),
 	}}, nil
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/headcount-hub/headcount/cloud/bus"
 	"github.com/headcount-hub/headcount/cloud/ingest"
 	"github.com/headcount-hub/headcount/cloud/notify"
+	"github.com/headcount-hub/headcount/cloud/publish"
+	"github.com/headcount-hub/headcount/cloud/services"
 	"github.com/headcount-hub/headcount/cloud/socket"
 	"github.com/headcount-hub/headcount/cloud/steer"
 	"github.com/headcount-hub/headcount/cloud/store"
@@ -62,6 +64,8 @@ type Tier struct {
 
 	accounts *accounts.Accounts
 	steer    *steer.Steer
+	publish  *publish.Publisher
+	services *services.Catalogue
 
 	listener    net.Listener
 	server      *http.Server

@@ -84,7 +84,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.data, "data", "", "data directory (default "+tier.DefaultData+")")
 	root.AddCommand(c.runCommand(), c.enrolCommand(), c.revokeCommand(), c.auditCommand(), c.versionCommand())
 	root.AddCommand(c.accountCommands()...)
-	root.AddCommand(c.dlqCommand())
+	root.AddCommand(c.dlqCommand(), c.natsUserCommand())
 	root.AddCommand(c.workOrderCommand())
 	return root
 }
