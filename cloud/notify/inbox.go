@@ -131,7 +131,7 @@ func (n *Notifier) readOne(r *route.Request) (any, error) {
 	}
 	var found []Item
 	err = n.db.Update(r.Context(), func(tx *store.Tx) error {
-		const update = `UPDATE notify_inbox SET seen = CASE WHEN ? = 0 THEN 0 WHEN seen > 0 THEN seen ELSE ? END
+		const update = `UPDATE notify_inbox SET seen = CASE WHEN CAST(? AS BIGINT) = 0 THEN 0 WHEN seen > 0 THEN seen ELSE ? END
 			WHERE person = ? AND id = ? RETURNING ` + itemColumns
 		rows, err := tx.Query(update, seen, seen, me, r.PathValue("id"))
 		found, err = store.Collect(rows, err, scanItem)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/cloud/store/storetest"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/deliver"
 )
@@ -75,7 +75,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "cloud.db")
+	path := storetest.Where(t)
 	db, err := store.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)

@@ -143,7 +143,7 @@ type Query struct {
 // List lists deliveries, newest first.
 func List(ctx context.Context, db *store.DB, q Query) ([]Delivery, error) {
 	const query = `SELECT ` + deliveryColumns + ` FROM notify_deliveries
-		WHERE (org = ? OR ? = '') AND (site = ? OR ? = '') AND (state = ? OR ? = '') AND (id < ? OR ? = 0) ORDER BY id DESC LIMIT ?`
+		WHERE (org = ? OR ? = '') AND (site = ? OR ? = '') AND (state = ? OR ? = '') AND (id < ? OR CAST(? AS BIGINT) = 0) ORDER BY id DESC LIMIT ?`
 	if q.Limit <= 0 {
 		q.Limit = 100
 	}
