@@ -371,3 +371,90 @@ func BenchmarkStart(b *testing.B) {
 		s.Shutdown()
 	}
 }
+
+// user connects somebody from outside.
+func user(t *testing.T, b *bus.Bus, name, org string, permissions ...string) *hub {
+	t.Helper()
+	creds, err := b.AddUser(name, org, permissions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hub{errs: make(chan error, 100), closed: make(chan struct{})}
+	h.Conn, err = nats.Connect(b.ClientURL(), nats.UserCredentialBytes(creds), nats.CustomInboxPrefix(bus.UserInboxPrefix(name)), nats.NoReconnect(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { h.errs <- err }),
+		nats.ClosedHandler(func(*nats.Conn) { close(h.closed) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+func TestAnObserverReadsEventsOfItsOrganisationAndNothingElse(t *testing.T) {
+	b := start(t, bus.Options{Dir: t.TempDir(), Orgs: []string{"acme"}})
+	if err := b.EnsureEvents(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := user(t, b, "grafana", "acme", bus.Observe)
+	js, err := jetstream.New(h.Conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := js.CreateConsumer(t.Context(), "EV", jetstream.ConsumerConfig{Durable: "grafana", FilterSubject: "ev.acme.>", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.JetStream().Publish(t.Context(), "ev.acme.hq.alert.raised", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Next(jetstream.FetchMaxWait(5 * time.Second))
+	if err != nil || m.DoubleAck(t.Context()) != nil {
+		t.Fatalf("its own consumer: %v", err)
+	}
+	for name, do := range map[string]func() error{
+		"publish an event":                    func() error { return h.Publish("ev.acme.hq.alert.raised", nil) },
+		"publish as a hub":                    func() error { return h.Publish("up.acme.hq.events", nil) },
+		"call a service":                      func() error { return h.Publish("svc.twin.overview", nil) },
+		"purge the stream":                    func() error { return h.Publish("$JS.API.STREAM.PURGE.EV", nil) },
+		"a consumer of another name":          func() error { return h.Publish("$JS.API.CONSUMER.CREATE.EV.other.ev.acme.>", nil) },
+		"a consumer of another organisation":  func() error { return h.Publish("$JS.API.CONSUMER.CREATE.EV.grafana.ev.globex.>", nil) },
+		"a consumer of all":                   func() error { return h.Publish("$JS.API.CONSUMER.CREATE.EV.grafana", nil) },
+		"read another organisation":           func() error { _, err := h.SubscribeSync("ev.globex.>"); return err },
+		"read what hubs send":                 func() error { _, err := h.SubscribeSync("up.>"); return err },
+		"read the answers to everybody":       func() error { _, err := h.SubscribeSync("_INBOX.>"); return err },
+		"answer for services":                 func() error { _, err := h.SubscribeSync("svc.>"); return err },
+		"read a consumer that is not its own": func() error { return h.Publish("$JS.API.CONSUMER.MSG.NEXT.EV.other", nil) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-h.errs:
+			if !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Errorf("%s: got %v, want a permission violation", name, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s is allowed", name)
+		}
+	}
+	caller := user(t, b, "portal", "", bus.Call)
+	if err := caller.Publish("svc.twin.overview", nil); err != nil || caller.Flush() != nil || len(caller.errs) > 0 {
+		t.Errorf("a caller may not call: %v", err)
+	}
+	if err := b.RevokeUser("grafana"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-h.closed:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the revoked user is still connected")
+	}
+	for _, bad := range [][]string{nil, {"everything"}} {
+		if _, err := b.AddUser("x", "", bad); err == nil {
+			t.Errorf("permissions %v are given", bad)
+		}
+	}
+}
