@@ -43,7 +43,7 @@ type Source struct {
 // lists whom a site belongs to.
 func New(db *store.DB, states States, whole edge.EventType, domains func(store.Site) []string) *Source {
 	s := &Source{db: db, states: states, whole: string(whole), places: places{db: db, domains: domains}}
-	s.tail.source = s
+	s.tail.source, s.tail.most = s, maxTail
 	return s
 }
 

@@ -251,7 +251,8 @@ func TestTailFollowsTheTable(t *testing.T) {
 	db, s := open(t)
 	f := live.Filter{Scope: anybody}
 	_, id := walk(t, s, "0", f, 10)
-	for i := range uint64(30) {
+	s.tail.most = 70 // less than a round
+	for i := range uint64(4) {
 		var run []store.Event
 		for n := range uint64(100) {
 			run = append(run, event(i*100+n+1, "x"))
@@ -263,7 +264,7 @@ func TestTailFollowsTheTable(t *testing.T) {
 		}
 		id = next
 	}
-	if got, _ := walk(t, s, "0", f, 64); len(got) != 3000 {
-		t.Errorf("from the beginning: %d events, want 3000", len(got))
+	if got, _ := walk(t, s, "0", f, 64); len(got) != 400 {
+		t.Errorf("from the beginning: %d events, want 400", len(got))
 	}
 }

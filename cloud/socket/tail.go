@@ -41,12 +41,13 @@ func newRow(e store.Event) row {
 	return r
 }
 
-// maxTail bounds the newest events that are kept in memory.
+// maxTail is how many of the newest events are kept in memory.
 const maxTail = 2048
 
 // tail is the end of the event table, read once for all clients that follow it.
 type tail struct {
 	source *Source
+	most   int // rows
 
 	mu      sync.Mutex // guards what follows
 	changed <-chan struct{}
@@ -92,18 +93,18 @@ func (t *tail) grow(ctx context.Context) error {
 	}
 	changed := t.source.db.Changed() // before reading, or an event between the two would wait for the next one
 	for {
-		stored, err := t.source.db.EventsAfter(ctx, t.newest(), 0, maxTail)
+		stored, err := t.source.db.EventsAfter(ctx, t.newest(), 0, t.most)
 		if err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
 		for _, e := range stored {
 			t.rows = append(t.rows, newRow(e))
 		}
-		if over := len(t.rows) - maxTail; over > 0 {
+		if over := len(t.rows) - t.most; over > 0 {
 			t.floor = t.rows[over-1].stored.ID
 			t.rows = slices.Clone(t.rows[over:])
 		}
-		if len(stored) < maxTail {
+		if len(stored) < t.most {
 			t.changed = changed
 			return nil
 		}

@@ -128,11 +128,17 @@ func (t *ws) write(ctx context.Context, f frame) error {
 	return t.writeRaw(ctx, b)
 }
 
+// writeRaw sends a message. One that is cut short ends the connection without a word, so the end of
+// the stream leaves it closeGrace to get through.
 func (t *ws) writeRaw(ctx context.Context, b []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.timeout)
 	defer cancel()
-	return t.conn.Write(ctx, websocket.MessageText, b)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(closeGrace, cancel) })
+	defer stop()
+	return t.conn.Write(writing, websocket.MessageText, b)
 }
+
+const closeGrace = time.Second
 
 // ping ends the client's context when it does not answer a ping within the write timeout.
 func (t *ws) ping(ctx context.Context, lost context.CancelFunc, every time.Duration) {

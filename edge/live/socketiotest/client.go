@@ -54,7 +54,7 @@ func Dial(ctx context.Context, base string, auth any) (*Client, error) {
 		return nil, err
 	}
 	conn.SetReadLimit(16 << 20)
-	c := &Client{conn: conn, events: make(chan Event, 4096), done: make(chan struct{}), acks: map[int]chan []json.RawMessage{}} // as a client that reads at once
+	c := &Client{conn: conn, events: make(chan Event, 256), done: make(chan struct{}), acks: map[int]chan []json.RawMessage{}} // as a client that reads at once
 	if err := c.hello(ctx, auth); err != nil {
 		conn.CloseNow()
 		return nil, err
