@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,9 +94,13 @@ func start(ctx context.Context, o options) (_ *demo, err error) {
 }
 
 func (d *demo) startCloud(ctx context.Context) error {
+	listen := d.opts.cloud
+	if !strings.HasSuffix(listen, ":0") { // else the tier takes any
+		listen = free(listen)
+	}
 	var err error
 	d.tier, err = tier.Start(ctx, tier.Config{
-		Data: filepath.Join(d.dir, "cloud"), HTTP: tier.HTTP{Listen: free(d.opts.cloud)}, NATS: tier.NATS{Listen: "127.0.0.1:0"},
+		Data: filepath.Join(d.dir, "cloud"), HTTP: tier.HTTP{Listen: listen}, NATS: tier.NATS{Listen: "127.0.0.1:0"},
 		Organisations: []tier.Organisation{{ID: org}}, Version: version, Log: d.opts.log,
 	})
 	if err != nil {

@@ -199,6 +199,12 @@ func asCloud(hub *server) http.Handler {
 	const site = "/v1/sites/hq-oslo"
 	mux := http.NewServeMux()
 	mux.Handle("/", a)
+	mux.HandleFunc("GET /auth/me", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{"kind": "local", "subject": "local", "name": "local", "memberships": []any{}, "everywhere": "admin"})
+	})
+	mux.HandleFunc("GET /v1/orgs", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{"domains": []any{}})
+	})
 	mux.HandleFunc("GET /v1/sites", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(map[string]any{"sites": []map[string]any{
 			{"id": "hq-oslo", "name": "Oslo HQ", "stale": false, "last_heartbeat": time.Now(), "people": 93, "spaces": 18, "open_alerts": 2, "backlog": 0},

@@ -1,5 +1,5 @@
 // Looks at the pages of the demo, a real hub and a real cloud, as people do. Arguments: one
-// JSON object: browser, hub, cloud, shots.
+// JSON object: browser, hub, cloud, email, password, shots.
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
 
@@ -7,6 +7,7 @@ const env = JSON.parse(process.argv[2]);
 const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const browser = await chromium.launch({ executablePath: env.browser, args: flags });
 const complaints = [];
+let loggedOut = true; // the cloud refuses who is not logged in
 let restarting = false; // while the hub restarts it cannot be reached
 
 async function open(url, width = 1280) {
@@ -16,6 +17,7 @@ async function open(url, width = 1280) {
   page.on('console', (m) => {
     if (m.type() !== 'error' && m.type() !== 'warning') return;
     if (restarting && /ERR_/.test(m.text())) return;
+    if (loggedOut && m.text().includes('401')) return;
     complaints.push(`${url}: ${m.text()} ${m.location().url}`);
   });
   await page.goto(url);
@@ -48,7 +50,11 @@ const shot = async (page, name) => { if (env.shots) await page.screenshot({ path
 
 try {
   const hub = await open(env.hub), cloud = await open(env.cloud), phone = await open(env.hub, 390);
+  await cloud.getByLabel('Mail address').fill(env.email);
+  await cloud.getByLabel('Password').fill(env.password);
+  await cloud.keyboard.press('Enter');
   await cloud.getByRole('link', { name: /Simulated building\s*live/ }).click();
+  loggedOut = false;
   await Promise.all([moves(hub), moves(cloud), moves(phone)]);
   assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth) <= 0, 'the page is too wide for a phone');
   await sync(hub, 'in sync');
@@ -87,6 +93,8 @@ try {
   await hub.getByText('Connection to the server lost').waitFor({ state: 'detached' });
   restarting = false;
   await moves(hub);
+  await cloud.getByRole('button', { name: 'Log out' }).click();
+  await cloud.getByRole('heading', { name: 'Log in' }).waitFor();
   assert.deepEqual(complaints, []);
 } catch (err) {
   console.log(err.stack ?? err, complaints);

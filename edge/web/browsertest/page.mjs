@@ -188,7 +188,7 @@ const checks = {
     await shows(page.locator('.sync'), /stale · hub last heard 1 h ago/);
     await control('/set', { space: 'canteen', count: 34 });
     await shows(count(page, 'canteen'), /^34$/);
-    await page.getByRole('link', { name: 'all sites' }).click();
+    await page.getByRole('link', { name: 'Sites' }).click();
     await page.getByRole('link', { name: /Bergen/ }).waitFor();
     assert.deepEqual(complaints, []);
     await close();

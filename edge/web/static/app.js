@@ -1,7 +1,7 @@
 // <headcount-app>: the page. Its attributes say whether it talks to a hub (one site) or to a
 // cloud (many) and whether the site is simulated; it shows a site by floors.
 import { LitElement, css, html, nothing, repeat } from './vendor/lit/lit.js';
-import { token } from './client.js';
+import { pause, token } from './client.js';
 import { age, clock, duration, join, known, people, size, sync, title } from './format.js';
 import { Site } from './site.js';
 import { base, controls } from './styles.js';
@@ -16,11 +16,21 @@ import './space.js';
 /** Tells whether a site's values may be old ones. */
 const old = (site) => site.connected === false || Boolean(site.status?.stale);
 
+/** A part of the address; what is no proper encoding stays as it is. */
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 class HeadcountApp extends LitElement {
   static properties = {
     server: {}, // "hub", "cloud"
     simulated: { type: Boolean },
     siteID: { state: true }, spaceID: { state: true }, asking: { state: true }, demo: { state: true },
+    cloud: { state: true }, view: { state: true }, problem: { state: true },
   };
 
   static styles = [base, controls, css`
@@ -70,6 +80,7 @@ class HeadcountApp extends LitElement {
     this.server = 'hub';
     this.siteID = '';
     this.spaceID = '';
+    this.view = '';
     this.stop = new AbortController();
   }
 
@@ -79,11 +90,33 @@ class HeadcountApp extends LitElement {
     this.ticking = setInterval(() => this.requestUpdate(), 15_000); // ages move on
     if (this.simulated) followDemo(this.stop.signal, (state) => { this.demo = state; });
     this.navigate();
+    if (this.server === 'cloud') this.enter();
   }
 
-  /** The address says what is shown: #/site/ID on a cloud, #/space/ID for a space's details. */
+  /** Finds out who uses the page of a cloud; the rest of the page waits for it. */
+  async enter() {
+    const cloud = await import('./cloud.js');
+    cloud.session.addEventListener('change', () => this.show());
+    for (;;) {
+      try {
+        await cloud.session.start();
+        break;
+      } catch (err) {
+        this.problem = err.status ? err.message : 'The server does not answer yet…';
+        await pause(5_000, this.stop.signal);
+      }
+    }
+    this.problem = '';
+    this.cloud = cloud;
+    this.show();
+  }
+
+  /** The address says what is shown: on a cloud #/site/ID or one of its views, #/space/ID for a space's details. */
   navigate() {
-    const parts = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+    const parts = location.hash.replace(/^#\/?/, '').split('/').map(decode);
+    this.parts = parts;
+    this.view = this.server === 'cloud' && parts[0] !== 'site' ? parts[0] : '';
+    this.load();
     const at = Object.fromEntries(parts.flatMap((p, i) => (i % 2 === 0 ? [[p, parts[i + 1] ?? '']] : [])));
     this.spaceID = at.space ?? '';
     const id = this.server === 'cloud' ? at.site ?? '' : '';
@@ -95,7 +128,7 @@ class HeadcountApp extends LitElement {
   show() {
     this.site?.close();
     this.site = null;
-    if (this.server === 'hub' || this.siteID) {
+    if (this.server === 'hub' || (this.siteID && this.cloud?.session.who)) {
       this.site = new Site(this.server === 'hub' ? 'v1' : `v1/sites/${encodeURIComponent(this.siteID)}`, this.siteID);
       this.site.addEventListener('change', () => this.requestUpdate());
       this.site.addEventListener('unauthorised', () => this.ask());
@@ -109,11 +142,24 @@ class HeadcountApp extends LitElement {
     location.hash = parts.length ? `#/${parts.join('/')}` : '#/';
   }
 
-  ask() { this.asking = true; }
+  ask() {
+    if (this.cloud) this.cloud.session.end('This login has ended. Log in again.');
+    else this.asking = true;
+  }
+
+  /** Loads the view that the address names, once. */
+  async load() {
+    const view = this.cloud?.views[this.view];
+    if (!view || view.ready) return;
+    await view.load();
+    view.ready = true;
+    this.requestUpdate();
+  }
 
   updated() {
     const dialog = this.renderRoot.querySelector('dialog.token');
     if (dialog && !dialog.open) dialog.showModal();
+    this.load();
     document.title = this.site?.name ? `${this.site.name} · Headcount` : 'Headcount';
   }
 
@@ -124,7 +170,10 @@ class HeadcountApp extends LitElement {
   }
 
   content() {
-    if (this.server === 'cloud' && !this.siteID) return this.asking ? nothing : html`<headcount-sites @unauthorised=${() => this.ask()}></headcount-sites>`;
+    if (this.server === 'cloud') {
+      const view = this.cloudView();
+      if (view) return view;
+    }
     const s = this.site;
     if (s?.missing) return html`<p class="waiting" role="status">There is no site ${this.siteID} here. <a href="#/">All sites</a></p>`;
     if (!s?.spaces) return html`<p class="waiting" role="status">${s?.connected === false ? 'The server does not answer yet…' : 'Loading…'}</p>`;
@@ -138,11 +187,22 @@ class HeadcountApp extends LitElement {
       ${this.health(s)}${this.hub(s)}`;
   }
 
+  /** What a cloud shows instead of a site. */
+  cloudView() {
+    if (!this.cloud) return html`<p class="waiting" role="status">${this.problem || 'Loading…'}</p>`;
+    const { session, views } = this.cloud;
+    if (!session.who || (this.view === 'claim' && !session.person)) return html`<headcount-login mode=${['reset', 'claim', 'token'].includes(this.view) ? this.view : 'login'}></headcount-login>`;
+    if (this.siteID) return null;
+    const view = views[this.view];
+    if (view) return view.ready ? view.show(this.parts.slice(1)) : html`<p class="waiting" role="status">Loading…</p>`;
+    return html`<headcount-sites .organisation=${session.orgs.length > 1 ? session.org : ''} @unauthorised=${() => this.ask()}></headcount-sites>`;
+  }
+
   header() {
-    const s = this.site;
+    const s = this.site, who = this.cloud?.session.who;
     return html`<header>
       <a class="brand" href="#/" aria-label="Headcount, overview"><img src="icon.svg" alt=""><h1>${s?.name || this.siteID || 'Headcount'}</h1></a>
-      ${this.server === 'cloud' && this.siteID ? html`<a class="small" href="#/">all sites</a>` : nothing}
+      ${who ? html`<headcount-bar view=${this.siteID ? 'site' : this.view}></headcount-bar>` : nothing}
       ${s ? this.syncLine(s) : nothing}</header>`;
   }
 

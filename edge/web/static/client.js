@@ -26,18 +26,37 @@ function headers(more = {}) {
   return t ? { ...more, Authorization: `Bearer ${t}` } : more;
 }
 
-/** Fetches JSON; throws Unauthorised, Refused, or TypeError when the server is not reached. */
-export async function request(path, { method = 'GET', body, signal } = {}) {
-  const init = { method, headers: headers({ Accept: 'application/json' }), signal, cache: 'no-store' };
-  if (body !== undefined) {
+/** How a login is renewed that has run out: true when it is worth asking again. A hub has none. */
+let renew = async () => false;
+export const renewBy = (f) => { renew = f; };
+
+/** Fetches, and once more when the login had to be renewed. */
+async function ask(path, init, guest) {
+  const attempt = () => fetch(path, { ...init, headers: headers(init.headers), cache: 'no-store' });
+  const res = await attempt();
+  return res.status === 401 && !guest && await renew() ? attempt() : res;
+}
+
+/**
+ * Fetches JSON; throws Unauthorised, Refused, or TypeError when the server is not reached. A body
+ * that is a Blob or FormData is sent as it is. guest: the answer 401 is no lack of a login.
+ * whole: {body, etag} instead of the body.
+ */
+export async function request(path, { method = 'GET', body, signal, guest = false, match, type, whole = false } = {}) {
+  const init = { method, headers: { Accept: 'application/json' }, signal };
+  if (match) init.headers['If-Match'] = match;
+  if (type) init.headers['Content-Type'] = type;
+  if (body instanceof Blob || body instanceof FormData) {
+    init.body = body;
+  } else if (body !== undefined) {
     init.body = JSON.stringify(body);
-    init.headers['Content-Type'] = 'application/json';
+    init.headers['Content-Type'] = type ?? 'application/json';
   }
-  const res = await fetch(path, init);
-  if (res.status === 401) throw new Unauthorised();
+  const res = await ask(path, init, guest);
+  if (res.status === 401 && !guest) throw new Unauthorised();
   const json = await res.json().catch(() => ({}));
   if (!res.ok) throw new Refused(res.status, json);
-  return json;
+  return whole ? { body: json, etag: res.headers.get('ETag') } : json;
 }
 
 /**
@@ -52,7 +71,7 @@ export async function follow(paths, { onEvent, onState, onUnauthorised, signal }
       const more = { Accept: 'text/event-stream' };
       if (lastID) more['Last-Event-ID'] = lastID;
       const attempt = new AbortController();
-      const res = await fetch(paths[which], { headers: headers(more), signal: AbortSignal.any([signal, attempt.signal]), cache: 'no-store' });
+      const res = await ask(paths[which], { headers: more, signal: AbortSignal.any([signal, attempt.signal]) });
       if (res.status === 401) return onUnauthorised();
       if (res.status === 404 && which + 1 < paths.length) { which++; continue; }
       if (!res.ok) throw new Refused(res.status, await res.json().catch(() => ({})));
@@ -104,7 +123,7 @@ function parse(block) {
 }
 
 /** Waits, but not longer than until the network or the reader is back. */
-function pause(ms, signal) {
+export function pause(ms, signal) {
   return new Promise((done) => {
     const clear = () => {
       clearTimeout(timer);

@@ -7,7 +7,7 @@ import { base } from './styles.js';
 const every = 5_000; // ms
 
 export class HeadcountSites extends LitElement {
-  static properties = { sites: { state: true }, error: { state: true } };
+  static properties = { organisation: {}, sites: { state: true }, error: { state: true } };
 
   static styles = [base, css`
     h2 { font-size: 1.05rem; margin-bottom: .6rem; }
@@ -30,7 +30,7 @@ export class HeadcountSites extends LitElement {
   async poll({ signal }) {
     while (!signal.aborted) {
       try {
-        this.sites = (await request('v1/sites', { signal })).sites ?? [];
+        this.sites = (await request(`v1/sites${this.organisation ? `?org=${encodeURIComponent(this.organisation)}` : ''}`, { signal })).sites ?? [];
         this.error = '';
       } catch (err) {
         if (err instanceof Unauthorised) return this.dispatchEvent(new Event('unauthorised'));

@@ -40,3 +40,36 @@ export const controls = css`
   label { display: grid; gap: .2rem; font-size: .8rem; font-weight: 600; color: var(--muted); }
   label > * { font-weight: 400; font-size: .95rem; color: var(--text); }
 `;
+
+/** What the views of a cloud have in common: a head with actions, tables, forms, cards. */
+export const screens = css`
+  a { color: var(--accent); }
+  code { overflow-wrap: anywhere; }
+  .head { display: flex; gap: .5rem .7rem; align-items: center; flex-wrap: wrap; margin-bottom: .8rem; }
+  .head h2 { margin-right: auto; }
+  h2 { font-size: 1.2rem; }
+  h3 { font-size: 1rem; margin-bottom: .5rem; }
+  section + section { margin-top: 1.5rem; }
+  .head select, .head input { width: auto; }
+  .check { display: flex; align-items: center; gap: .4rem; font-size: .9rem; }
+  .check input, td input[type=checkbox] { width: auto; min-height: 0; }
+  .button { display: inline-flex; align-items: center; border: 1px solid var(--line); border-radius: 9px; padding: .4rem .75rem; min-height: 2.4rem; text-decoration: none; color: inherit; font-weight: 600; background: var(--surface); }
+  .button:hover { background: var(--surface-2); }
+  .error { color: var(--bad); background: var(--bad-soft); padding: .5rem .8rem; border-radius: 9px; margin-bottom: .8rem; overflow-wrap: anywhere; white-space: pre-line; }
+  .done { color: var(--ok); margin-bottom: .8rem; overflow-wrap: anywhere; }
+  .empty { color: var(--muted); padding: 1.6rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: var(--radius); }
+  .scroll { overflow-x: auto; }
+  table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+  th, td { text-align: left; padding: .5rem .8rem; border-top: 1px solid var(--line); vertical-align: middle; }
+  thead th { border-top: none; font-size: .78rem; color: var(--muted); font-weight: 600; white-space: nowrap; }
+  td.end { text-align: right; white-space: nowrap; }
+  td button { min-height: 2rem; padding: .15rem .6rem; }
+  td select { width: auto; min-height: 2rem; padding: .15rem .5rem; }
+  form.fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .7rem; align-items: end; }
+  form.fields .wide { grid-column: 1 / -1; }
+  textarea { font: inherit; color: inherit; width: 100%; border: 1px solid var(--line); border-radius: 9px; background: var(--surface); padding: .5rem .75rem; min-height: 4.5rem; resize: vertical; }
+  details.panel { padding: .8rem 1rem; margin-bottom: .8rem; }
+  details.panel > summary { cursor: pointer; font-weight: 600; }
+  details.panel > :nth-child(2) { margin-top: .8rem; }
+  .secret { display: block; padding: .6rem .8rem; background: var(--surface-2); border-radius: 9px; overflow-wrap: anywhere; user-select: all; font-family: ui-monospace, monospace; font-size: .85rem; }
+`;
