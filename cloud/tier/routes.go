@@ -32,6 +32,7 @@ func (t *Tier) newParts(ctx context.Context) error {
 		(*Tier).openPlain,
 		(*Tier).openSocket,
 		(*Tier).openWorkOrders,
+		(*Tier).openAnalytics,
 		(*Tier).openPublish,
 		(*Tier).openServices,
 		(*Tier).openHealth,
