@@ -40,6 +40,10 @@ func (t *Twin) Routes() []route.Route {
 	get("/v1/sites/{site}/loss", "What did not arrive, and why", t.loss)
 	add(http.MethodPost, "/v1/sites/{site}/alerts/{id}/acknowledge", "Acknowledge an alert", token.Operator,
 		func(r *route.Request, s store.Site) (any, error) { return t.acknowledge(r.Request, s, r.Who.Who()) })
+	routes = append(routes, route.Route{
+		Method: http.MethodGet, Path: "/v1/sites/{site}/history", Tag: "twin", Summary: "Past occupancy of all spaces as NDJSON or CSV, for analytical databases",
+		Need: route.Need{Of: t.OfSite, Role: token.Viewer}, Serve: http.HandlerFunc(t.export),
+	})
 	return append(routes, t.siteRoutes()...)
 }
 
