@@ -32,6 +32,7 @@ type Config struct {
 	Mail          Mail           `yaml:"mail"`
 	Notify        Notify         `yaml:"notify"`
 	Bus           Bus            `yaml:"bus"`
+	Agent         Agent          `yaml:"agent"`
 
 	Version string       `yaml:"-"` // of the program, as it is shown
 	Log     *slog.Logger `yaml:"-"` // nil = silent
@@ -134,6 +135,7 @@ func (c *Config) resolve(dir string) {
 		&c.NATS.Certificate, &c.NATS.Key, &c.NATS.CredentialsFile, &c.NATS.AccountSeedFile,
 		&c.WorkOrders.Tools,
 		&c.Mail.PasswordFile, &c.Mail.CAFile,
+		&c.Agent.KeyFile,
 	}
 	for i := range c.Organisations {
 		for j := range c.Organisations[i].Webhooks {
@@ -167,6 +169,7 @@ func (c *Config) check() error {
 	c.Accounts.check(bad)
 	c.WorkOrders.check(bad)
 	c.Mail.check(bad)
+	c.Agent.check(bad)
 	if (c.NATS.Certificate == "") != (c.NATS.Key == "") {
 		bad("nats: certificate and key belong together")
 	}

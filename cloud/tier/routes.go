@@ -35,6 +35,7 @@ func (t *Tier) newParts(ctx context.Context) error {
 		(*Tier).openAnalytics,
 		(*Tier).openPublish,
 		(*Tier).openServices,
+		(*Tier).openAssist,
 		(*Tier).openHealth,
 	} {
 		p, err := build(t, ctx)

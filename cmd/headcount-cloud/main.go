@@ -85,7 +85,7 @@ func (c *cli) root() *cobra.Command {
 	root.AddCommand(c.runCommand(), c.enrolCommand(), c.revokeCommand(), c.auditCommand(), c.versionCommand())
 	root.AddCommand(c.accountCommands()...)
 	root.AddCommand(c.dlqCommand(), c.natsUserCommand())
-	root.AddCommand(c.workOrderCommand())
+	root.AddCommand(c.workOrderCommand(), c.mcpCommand())
 	return root
 }
 
