@@ -46,7 +46,8 @@ const (
 // pollInterval is how often revocations and accounts made by another process are looked for.
 const pollInterval = 3 * time.Second
 
-// auditLife is how long rows of the audit are kept.
+// auditLife is how long rows of the audit are kept, and tokens of services and devices are listed
+// after they have expired.
 const auditLife = 400 * 24 * time.Hour
 
 // Options is what accounts work with.
@@ -176,9 +177,14 @@ func (a *Accounts) SignFor(who *token.Identity, life time.Duration) (string, err
 	return a.keys.signer().Sign(who, []string{Audience}, life)
 }
 
-// Authenticate tells whose signed token raw is. Its error says why it is refused.
+// Authenticate tells whose signed token raw is. Its error says why it is refused. The subjects of
+// another issuer are its own, so that none of them is taken for somebody who has an account here.
 func (a *Accounts) Authenticate(_ context.Context, raw string) (*token.Identity, error) {
-	return a.verifier.Verify(raw)
+	id, err := a.verifier.Verify(raw)
+	if err == nil && id.Issuer != Issuer {
+		id.Subject = id.Issuer + "#" + id.Subject
+	}
+	return id, err
 }
 
 // SignedToken tells whether raw has the form of a signed token; others are secrets of a token
@@ -245,6 +251,11 @@ func (a *Accounts) lookRevocations(ctx context.Context) error {
 	return nil
 }
 
+// neverCame deletes who has registered and not proven the address, unless somebody has invited
+// them or a link is on its way.
+const neverCame = `DELETE FROM accounts_users WHERE verified = 0 AND updated < ?
+	AND id NOT IN (SELECT user_id FROM accounts_memberships) AND id NOT IN (SELECT user_id FROM accounts_links)`
+
 // sweep deletes what has no meaning any more.
 func (a *Accounts) sweep(ctx context.Context) error {
 	now := a.now()
@@ -255,6 +266,8 @@ func (a *Accounts) sweep(ctx context.Context) error {
 			tx.Exec(`DELETE FROM accounts_attempts WHERE until < ? AND since < ?`, store.Millis(now), store.Millis(now.Add(-24*time.Hour))),
 			tx.Exec(`DELETE FROM accounts_sessions WHERE expires < ? OR (ended > 0 AND ended < ?)`, store.Millis(now), store.Millis(now.Add(-SessionLife))),
 			tx.Exec(`DELETE FROM accounts_audit WHERE at < ?`, store.Millis(now.Add(-auditLife))),
+			tx.Exec(`DELETE FROM accounts_tokens WHERE expires < ?`, store.Millis(now.Add(-auditLife))),
+			tx.Exec(neverCame, store.Millis(now.Add(-InviteLife))),
 		)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/route"
@@ -91,6 +92,20 @@ func (a *Accounts) failed(tx *store.Tx, attempt string, allow allowance) (locks 
 // forgive forgets the failures of a thing that went well.
 func (a *Accounts) forgive(tx *store.Tx, attempt string) error {
 	return tx.Exec(`DELETE FROM accounts_attempts WHERE attempt = ?`, attempt)
+}
+
+// network is whom attempts of a caller are counted for: its address, of IPv6 the /64, because a
+// single customer has all of those.
+func network(r *route.Request) string {
+	a, err := netip.ParseAddr(remote(r))
+	if err != nil || a.Unmap().Is4() {
+		return remote(r)
+	}
+	p, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return remote(r)
+	}
+	return p.String()
 }
 
 // remote is the address of a caller without its port.

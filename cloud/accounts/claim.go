@@ -72,7 +72,7 @@ func (a *Accounts) claim(r *route.Request) (any, error) {
 	if a.Exist() {
 		return nil, route.Problem(http.StatusGone, "there is an account already; log in, or ask an admin for an invitation")
 	}
-	attempt := "claim:" + remote(r)
+	attempt := "claim:" + network(r)
 	if _, err := a.admit(r.Context(), "too many wrong claim codes", attempt, codes); err != nil {
 		return nil, err
 	}

@@ -63,6 +63,9 @@ func (a *Accounts) addMember(tx *store.Tx, u User, m token.Membership, by string
 		}
 		return u, a.sendInvitation(tx, u, by)
 	}
+	if err == nil && !known.Verified { // whoever has registered this address may be somebody else
+		err = a.disown(tx, known.ID)
+	}
 	if err != nil {
 		return u, err
 	}

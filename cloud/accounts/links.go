@@ -127,6 +127,15 @@ func (a *Accounts) sendVerification(tx *store.Tx, u User) error {
 		"please confirm that this is your mail address for Headcount. If you have not asked for an account, do nothing.")
 }
 
+// sendChoice mails the link by which somebody who begins chooses a password.
+func (a *Accounts) sendChoice(tx *store.Tx, u User) error {
+	if late, err := a.mailed(tx, u.Email); err != nil || late {
+		return err
+	}
+	return a.sendLink(tx, u, inviteLink, InviteLife, "Choose a password",
+		"this address was given for an account of Headcount. Choose a password to begin. If you do not want an account, do nothing.")
+}
+
 func (a *Accounts) sendReset(tx *store.Tx, u User) error {
 	if late, err := a.mailed(tx, u.Email); err != nil || late {
 		return err

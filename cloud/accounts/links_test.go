@@ -54,7 +54,10 @@ func TestAPasswordSetInAdvanceForSomebodyElseIsOfNoUse(t *testing.T) {
 	thief := r.link("ann@acme.org")
 	r.want(202, "POST", "/auth/register", "", obj{"email": "ann@acme.org", "password": good, "name": "Ann"})
 	r.want(410, "POST", "/auth/verify", "", obj{"token": thief})
-	r.want(200, "POST", "/auth/verify", "", obj{"token": r.link("ann@acme.org")})
+	link := r.link("ann@acme.org")
+	r.want(202, "POST", "/auth/register", "", obj{"email": "ann@acme.org", "password": "the thief's password", "name": "Thief"}) // the other way round
+	r.want(410, "POST", "/auth/invitation", "", obj{"token": link, "password": good})                                            // the newest counts
+	r.want(200, "POST", "/auth/invitation", "", obj{"token": r.link("ann@acme.org"), "password": good, "name": "Ann"})
 	r.want(401, "POST", "/auth/login", "", obj{"email": "ann@acme.org", "password": "the thief's password"})
 	r.login("ann@acme.org")
 }

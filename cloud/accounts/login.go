@@ -27,7 +27,7 @@ func (a *Accounts) login(r *route.Request) (any, error) {
 	if err := r.Decode(&c); err != nil {
 		return nil, err
 	}
-	attempt, spray := "login:"+remote(r)+"|"+emailKey(clip(c.Email, 254)), "spray:"+remote(r)
+	attempt, spray := "login:"+network(r)+"|"+emailKey(clip(c.Email, 254)), "spray:"+network(r)
 	if wait, err := a.lockedNow(r.Context(), spray); err != nil || wait > 0 {
 		return nil, errors.Join(err, tooMany("too many wrong passwords from this address", wait))
 	}

@@ -60,10 +60,13 @@ func (a *Accounts) ofUser(r *route.Request) ([]string, error) {
 // seenBy is the user as a caller may see them: without the memberships elsewhere.
 func (u User) seenBy(who *token.Identity) User {
 	u.Memberships = slices.DeleteFunc(slices.Clone(u.Memberships), func(m token.Membership) bool {
-		return who.Role(m.Domain) == token.None && who.Subject != u.ID
+		return who.Role(m.Domain) == token.None && !u.is(who)
 	})
 	return u
 }
+
+// is tells whether a caller is this person.
+func (u User) is(who *token.Identity) bool { return who.Kind == token.User && who.Subject == u.ID }
 
 // listUsers answers with the users of an organisation that are in domains where the caller is at
 // least operator, by id. ?q= searches names and addresses, ?cursor= goes on.
@@ -247,8 +250,12 @@ func (a *Accounts) changeMembership(r *route.Request, u User, m token.Membership
 // applyMembership sets or, with the role None, removes a membership. The revocation is to be
 // given to enforce after the commit.
 func (a *Accounts) applyMembership(tx *store.Tx, u User, m token.Membership) (User, *token.Revocation, error) {
-	before, org := *u.identity(), token.Organisation(m.Domain)
+	org := token.Organisation(m.Domain)
 	var err error
+	if u.Memberships, err = readMemberships(tx.Query, u.ID); err != nil { // those of the request may be old
+		return u, nil, err
+	}
+	before := *u.identity()
 	if m.Role == token.None {
 		err = tx.Exec(`DELETE FROM accounts_memberships WHERE user_id = ? AND domain = ?`, u.ID, m.Domain)
 	} else {
@@ -261,7 +268,7 @@ func (a *Accounts) applyMembership(tx *store.Tx, u User, m token.Membership) (Us
 	if u.Memberships, err = readMemberships(tx.Query, u.ID); err != nil {
 		return u, nil, err
 	}
-	if before.Role(org) >= token.Admin {
+	if u.Verified && before.Role(org) >= token.Admin && u.identity().Role(org) < token.Admin {
 		if err := a.keepAdmin(tx, org); err != nil {
 			return u, nil, err
 		}
@@ -298,7 +305,7 @@ func (a *Accounts) rolesOf(r *route.Request) (any, error) {
 		return nil, err
 	}
 	seen := u.seenBy(r.Who).Memberships
-	if r.Who.Subject != u.ID && len(seen) == 0 {
+	if !u.is(r.Who) && len(seen) == 0 {
 		return nil, route.ErrNotFound
 	}
 	highest := token.None

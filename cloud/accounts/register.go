@@ -54,7 +54,7 @@ func (a *Accounts) register(r *route.Request) (any, error) {
 	if !a.mayRegister(u.Email) {
 		return nil, route.Problem(http.StatusForbidden, "registration is by invitation: ask an admin of your organisation for one")
 	}
-	if _, err := a.admit(r.Context(), "too many registrations from this address", "register:"+remote(r), signups); err != nil {
+	if _, err := a.admit(r.Context(), "too many registrations from this address", "register:"+network(r), signups); err != nil {
 		return nil, err
 	}
 	if u.password, err = a.hashPassword(r.Context(), n.Password); err != nil {
@@ -74,8 +74,9 @@ func (a *Accounts) mayRegister(email string) bool {
 	return false
 }
 
-// registerUser adds a user, or lets one that has not proven the address begin anew: the newest
-// registration counts, so that nobody can set a password in advance for somebody else.
+// registerUser adds a user. Where there is one that has not proven the address, or that was invited,
+// nobody knows whose password would be the right one: none is kept, and the link that is sent lets
+// its reader choose one.
 func (a *Accounts) registerUser(tx *store.Tx, r *route.Request, u User) error {
 	known, err := findUser(tx.Query, `WHERE email_key = ?`, emailKey(u.Email))
 	e := did(r, "register", u.Email, "")
@@ -92,13 +93,19 @@ func (a *Accounts) registerUser(tx *store.Tx, r *route.Request, u User) error {
 		e.Outcome, e.Subject, e.Detail = refused, known.ID, "has an account"
 		return errors.Join(a.remind(tx, known), a.note(tx, known.orgs(), e))
 	case err == nil:
-		u.ID, u.Memberships, e.Subject = known.ID, known.Memberships, known.ID
-		err = errors.Join(a.saveProfile(tx, u), a.savePassword(tx, u.ID, u.password))
+		e.Subject, e.Detail = known.ID, "again"
+		return errors.Join(a.disown(tx, known.ID), a.sendChoice(tx, known), a.note(tx, known.orgs(), e))
 	}
 	if err != nil {
 		return err
 	}
 	return errors.Join(a.sendVerification(tx, u), a.note(tx, u.orgs(), e))
+}
+
+// disown forgets the password of a user that has not proven the address, and the links by which it
+// would come into force.
+func (a *Accounts) disown(tx *store.Tx, user string) error {
+	return errors.Join(a.savePassword(tx, user, ""), tx.Exec(`DELETE FROM accounts_links WHERE user_id = ? AND kind = ?`, user, verifyLink))
 }
 
 // remind tells somebody who registers again that they have an account.
@@ -177,7 +184,7 @@ func (a *Accounts) requestReset(r *route.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.admit(r.Context(), "too many requests from this address", "reset:"+remote(r), signups); err != nil {
+	if _, err := a.admit(r.Context(), "too many requests from this address", "reset:"+network(r), signups); err != nil {
 		return nil, err
 	}
 	err = a.db.Update(r.Context(), func(tx *store.Tx) error {

@@ -113,7 +113,7 @@ func (a *Accounts) tokenRoutes() []route.Route {
 	if a.opts.OfSite == nil {
 		return routes
 	}
-	manager := route.Need{Of: a.opts.OfSite, Role: token.Manager}
+	manager := route.Need{Of: a.ofOwned, Role: token.Manager}
 	return append(routes,
 		row("POST", "/v1/sites/{site}/device-tokens", manager, "Make the token of a device", a.createDevice),
 		row("GET", "/v1/sites/{site}/device-tokens", manager, "The tokens of devices", a.listDevices),

@@ -96,6 +96,8 @@ func (n newService) check(org string) error {
 		return route.Problem(http.StatusUnprocessableEntity, format, args...)
 	}
 	switch {
+	case uuid.Validate(n.Name) == nil:
+		return bad("body.name: it looks like the id of a person; choose a name")
 	case !serviceName.MatchString(n.Name):
 		return bad("body.name: want 1 to 64 of a-z 0-9 . _ -")
 	case token.Organisation(n.Domain) != org:
@@ -123,6 +125,20 @@ func parseLife(s string) (time.Duration, error) {
 		return 0, route.Problem(http.StatusUnprocessableEntity, "body.life: %q: want 1m to 366d, such as 720h or 90d", clip(s, 40))
 	}
 	return life, nil
+}
+
+// ofOwned is the policy of device tokens: whoever a site is shared with does not decide what may
+// send readings there.
+func (a *Accounts) ofOwned(r *route.Request) ([]string, error) {
+	domains, err := a.opts.OfSite(r)
+	if err != nil || r.Who.RoleIn(domains) == token.None {
+		return domains, err
+	}
+	owner := a.opts.Domains(r.Found.(store.Site))[0]
+	if r.Who.Role(owner) == token.None {
+		return nil, route.Problem(http.StatusForbidden, "the site belongs to %s; it is shared with you to look at", owner)
+	}
+	return []string{owner}, nil
 }
 
 // createDevice makes the token of one device of a site.

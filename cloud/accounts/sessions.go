@@ -64,6 +64,11 @@ func (a *Accounts) openSession(tx *store.Tx, u User, r *route.Request) (Session,
 	if err != nil {
 		return s, fmt.Errorf("open session: %w", err)
 	}
+	const surplus = `DELETE FROM accounts_sessions WHERE user_id = ? AND id NOT IN
+		(SELECT id FROM accounts_sessions WHERE user_id = ? ORDER BY CASE WHEN ended > 0 THEN 1 ELSE 0 END, used DESC, id DESC LIMIT ?)`
+	if err := tx.Exec(surplus, s.user, s.user, maxSessions); err != nil {
+		return s, fmt.Errorf("bound sessions: %w", err)
+	}
 	return s, nil
 }
 
@@ -151,6 +156,9 @@ func (a *Accounts) readSessions(q querier, user string) ([]Session, error) {
 	}
 	return list, nil
 }
+
+// maxSessions bounds the logins of one person: of more, the one that was used longest ago ends.
+const maxSessions = 100
 
 // revokeSlack is how much longer than its tokens a revocation is remembered.
 const revokeSlack = 2 * time.Minute

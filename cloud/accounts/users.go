@@ -260,11 +260,15 @@ func (a *Accounts) setActive(tx *store.Tx, u User, active bool) (*token.Revocati
 	if err := tx.Exec(`UPDATE accounts_users SET active = ?, updated = ? WHERE id = ?`, on, store.Millis(a.now()), u.ID); err != nil {
 		return nil, fmt.Errorf("set user active: %w", err)
 	}
+	var err error
+	if u.Memberships, err = readMemberships(tx.Query, u.ID); err != nil { // those of the request may be old
+		return nil, err
+	}
 	if err := a.tell(tx, typ, u, nil); err != nil || active {
 		return nil, err
 	}
 	for _, m := range u.Memberships {
-		if m.Role < token.Admin || strings.Contains(m.Domain, "/") {
+		if !u.Verified || m.Role < token.Admin || strings.Contains(m.Domain, "/") {
 			continue
 		}
 		if err := a.keepAdmin(tx, m.Domain); err != nil {
@@ -274,11 +278,12 @@ func (a *Accounts) setActive(tx *store.Tx, u User, active bool) (*token.Revocati
 	return a.endAll(tx, u.ID)
 }
 
-// keepAdmin refuses to leave an organisation without an active admin.
+// keepAdmin refuses to leave an organisation without an active admin; who was invited and has not
+// come yet is none.
 func (a *Accounts) keepAdmin(tx *store.Tx, org string) error {
 	var admins int
 	const query = `SELECT count(*) FROM accounts_memberships m JOIN accounts_users u ON u.id = m.user_id
-		WHERE m.domain = ? AND m.role >= ? AND u.active = 1`
+		WHERE m.domain = ? AND m.role >= ? AND u.active = 1 AND u.verified = 1`
 	if err := tx.QueryRow(query, org, int(token.Admin)).Scan(&admins); err != nil {
 		return fmt.Errorf("count admins: %w", err)
 	}
