@@ -169,24 +169,32 @@ func refusal(status int, raw []byte) error {
 }
 
 func (c *client) authorize(req *http.Request) error {
+	secret, err := c.secret()
+	if secret != "" {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	return err
+}
+
+// secret is the first token of a person or program in the file; empty without a file.
+func (c *client) secret() (string, error) {
 	if c.tokenFile == "" {
-		return nil
+		return "", nil
 	}
 	b, err := os.ReadFile(c.tokenFile)
 	if err != nil {
-		return fmt.Errorf("--token-file: %w", err)
+		return "", fmt.Errorf("--token-file: %w", err)
 	}
 	// The hub's own file may have comments, names and roles before the tokens, and tokens of
 	// devices, which may ask nothing.
 	for n, line := range strings.Split(string(b), "\n") {
 		t, err := api.ParseToken(line, n+1)
 		if err != nil {
-			return fmt.Errorf("--token-file %s: line %d: %w", c.tokenFile, n+1, err)
+			return "", fmt.Errorf("--token-file %s: line %d: %w", c.tokenFile, n+1, err)
 		}
 		if t.Secret != "" && t.Device == "" {
-			req.Header.Set("Authorization", "Bearer "+t.Secret)
-			return nil
+			return t.Secret, nil
 		}
 	}
-	return fmt.Errorf("--token-file %s has no token of a person or program", c.tokenFile)
+	return "", fmt.Errorf("--token-file %s has no token of a person or program", c.tokenFile)
 }

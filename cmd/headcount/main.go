@@ -76,7 +76,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		runCommand(), initCommand(), configCommand(),
 		statusCommand(), spacesCommand(), alertsCommand(), devicesCommand(),
-		journalCommand(), decodeCommand(), replayCommand(), serviceCommand(), tokenCommand(),
+		journalCommand(), decodeCommand(), replayCommand(), serviceCommand(), tokenCommand(), simulateCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
 			fmt.Fprintln(c.OutOrStdout(), version)
 		}},

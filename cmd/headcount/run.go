@@ -25,15 +25,16 @@ const (
 
 // runCommand runs the hub in the foreground until SIGINT or SIGTERM.
 func runCommand() *cobra.Command {
-	var path, level string
+	var path, level, format string
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run the hub in the foreground", Args: cobra.NoArgs,
 		Long: "Runs the hub until SIGINT or SIGTERM. Without --config it takes ./headcount.yaml, if there is one, with\n./headcount-data as its store, else /etc/headcount/headcount.yaml.",
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().StringVar(&format, "log-format", textLog, "text, or json: one object per line")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, err := newLog(cmd, level)
+		log, err := newLog(cmd, level, format)
 		if err != nil {
 			return usage(err)
 		}
@@ -60,12 +61,24 @@ func runHub(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	return h.Run(ctx)
 }
 
-func newLog(cmd *cobra.Command, level string) (*slog.Logger, error) {
+// The formats of the log.
+const (
+	textLog = "text"
+	jsonLog = "json"
+)
+
+func newLog(cmd *cobra.Command, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
 	}
-	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l})), nil
+	switch format {
+	case textLog:
+		return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l})), nil
+	case jsonLog:
+		return slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l})), nil
+	}
+	return nil, fmt.Errorf("--log-format %s: want text or json", format)
 }
 
 func configFlag(cmd *cobra.Command, path *string) {

@@ -33,6 +33,7 @@ type Options struct {
 	Nights   bool          // days last 24 h; otherwise the night is left out
 	Access   bool          // with a badge reader at the entrance and a camera in the lobby
 	Report   time.Duration // how often door and zone counters report when nothing happens; 0 = 60 s, 30 s
+	Plan     *Plan         // another building than the built-in one; People is then taken as it is
 }
 
 const (
@@ -47,7 +48,8 @@ type Building struct {
 	mu      sync.Mutex
 	layout  *layout
 	o       Options
-	people  []person
+	people  []person // the staff, then visitors
+	staff   int
 	count   map[string]int // truth: people in each space, outside too
 	doors   map[string]*traffic
 	sensors map[string]*sensor
@@ -73,16 +75,23 @@ func NewBuilding(o Options) (*Building, error) {
 		o.Start = time.Now()
 	}
 	o.Start = edge.Millis(o.Start)
-	o.DayStart, o.Speed, o.People = cmp.Or(o.DayStart, morning), cmp.Or(o.Speed, 1), cmp.Or(o.People, 200)
+	l, err := o.layout()
+	if err != nil {
+		return nil, err
+	}
+	o.DayStart, o.Speed = cmp.Or(o.DayStart, morning), cmp.Or(o.Speed, 1)
+	if o.Plan == nil {
+		o.People = cmp.Or(o.People, 200)
+	}
 	b := &Building{
-		layout: newLayout(o.Access), o: o, now: o.Start,
+		layout: l, o: o, now: o.Start,
 		count: map[string]int{}, doors: map[string]*traffic{}, sensors: map[string]*sensor{},
 	}
 	switch {
 	case o.Speed < 0.01 || o.Speed > 1000:
 		return nil, fmt.Errorf("speed %g: want 0.01 to 1000", o.Speed)
-	case o.People < 1 || o.People > len(b.layout.homes):
-		return nil, fmt.Errorf("people %d: want 1 to %d", o.People, len(b.layout.homes))
+	case o.People < 0 || o.People > len(b.layout.homes):
+		return nil, fmt.Errorf("people %d: want 0 to %d, as there are so many work places", o.People, len(b.layout.homes))
 	case o.Report < 0:
 		return nil, errors.New("report: want a time of at least 0")
 	case o.DayStart < 0 || o.DayStart >= 24*time.Hour:
@@ -96,6 +105,7 @@ func NewBuilding(o Options) (*Building, error) {
 	for _, i := range rng.Perm(len(b.layout.homes))[:o.People] {
 		b.people = append(b.people, person{home: b.layout.homes[i], at: edge.Outside, to: edge.Outside})
 	}
+	b.staff = len(b.people)
 	b.count[edge.Outside] = o.People
 	for _, d := range b.layout.doors {
 		b.doors[d.ID] = &traffic{last: [2]time.Duration{-time.Hour, -time.Hour}}
@@ -107,11 +117,14 @@ func NewBuilding(o Options) (*Building, error) {
 // begin makes up the first morning unseen, then switches the sensors on.
 func (b *Building) begin() {
 	b.dayWall, b.dayTime = b.o.Start, b.o.DayStart
+	for _, s := range b.layout.sensors {
+		b.sensors[s.ID] = newSensor(s, b.layout.via[s.ID], b.rng("sensor "+s.ID), b.o.Start, b.o.Report)
+		b.sensors[s.ID].errors = b.layout.errors[s.ID]
+	}
 	b.startDay()
 	b.advance(b.o.Start)
 	b.running = true
 	for _, s := range b.layout.sensors {
-		b.sensors[s.ID] = newSensor(s, b.layout.via[s.ID], b.rng("sensor "+s.ID), b.o.Start, b.o.Report)
 		b.push(b.o.Start.Add(b.sensors[s.ID].phase), tick, 0, s.ID)
 	}
 }
@@ -136,11 +149,12 @@ func (b *Building) clock() time.Duration {
 
 // startDay writes everybody's diary for the day that begins at dayWall.
 func (b *Building) startDay() {
-	for who, moves := range b.layout.day(b.people, b.rng(fmt.Sprint("day ", b.day))) {
+	for who, moves := range b.layout.day(b.people[:b.staff], b.rng(fmt.Sprint("day ", b.day))) {
 		for _, m := range moves {
 			b.push(b.wall(m.at), setOut, who, m.to)
 		}
 	}
+	b.planScript()
 	end := evening
 	if b.o.Nights || b.dayTime >= evening {
 		end = 24 * time.Hour
@@ -175,6 +189,13 @@ func (b *Building) advance(now time.Time) {
 		switch e.do {
 		case setOut:
 			b.setOut(e.who, e.to)
+		case goHome:
+			b.people[e.who].booked = false
+			b.setOut(e.who, edge.Outside)
+		case happen:
+			b.happen(b.layout.script[e.who])
+		case mend:
+			b.sensors[e.to].failure = Working
 		case pass:
 			b.pass(e.who)
 		case nextDay:
@@ -260,12 +281,13 @@ func (b *Building) notice(who int, door string, in bool) {
 func (b *Building) Truth() map[string]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	truth := make(map[string]int, len(b.layout.spaces))
+	truth, parent := make(map[string]int, len(b.layout.spaces)), map[string]string{}
 	for _, s := range b.layout.spaces {
-		truth[s.ID] += b.count[s.ID]
-		if s.Kind == edge.Room {
-			truth[s.Parent] += b.count[s.ID]
-			truth["building"] += b.count[s.ID]
+		parent[s.ID] = s.Parent
+	}
+	for _, s := range b.layout.spaces {
+		for at := s.ID; at != ""; at = parent[at] {
+			truth[at] += b.count[s.ID]
 		}
 	}
 	return truth
@@ -281,7 +303,9 @@ func (b *Building) Now() (day int, clock time.Duration) {
 // Site is the building as the hub's model of a site.
 func (b *Building) Site() edge.Site {
 	l := b.layout
-	return edge.Site{ID: SiteID, Name: "Simulated building", Timezone: "UTC", Spaces: l.spaces, Doors: l.doors, Sensors: l.sensors}
+	s := l.site
+	s.Spaces, s.Doors, s.Sensors = l.spaces, l.doors, l.sensors
+	return s
 }
 
 // SiteID is the id of the simulated site.
@@ -296,6 +320,9 @@ const (
 	nextDay                  //
 	tick                     // a sensor looks
 	report                   // a counter tells what passed
+	goHome                   // a visitor sets out for outside
+	happen                   // an entry of the plan's script
+	mend                     // a sensor works again
 )
 
 type event struct {

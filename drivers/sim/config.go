@@ -9,6 +9,7 @@ import (
 type Addresses struct {
 	Broker string // host:port of the hub's own MQTT broker
 	Serial string // path of the serial port that the building's boards are on; empty = none
+	Socket bool   // sensors come over Socket.IO on the hub's own port too
 }
 
 // ConfigYAML is the hub's configuration of the building: site, spaces, doors, inputs and
@@ -41,6 +42,9 @@ func (b *Building) ConfigYAML(a Addresses) []byte {
 	p("  - {driver: httppush, id: sensors-http}\n")
 	if a.Serial != "" {
 		p("  - {driver: lines, id: sensors-serial, port: %q, ack: true}\n", a.Serial)
+	}
+	if a.Socket {
+		p("  - {driver: socketio, id: sensors-socketio}\n")
 	}
 	p("sensors:\n")
 	for _, sn := range s.Sensors {

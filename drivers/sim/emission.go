@@ -42,9 +42,20 @@ func (e Emission) Payload() []byte {
 	return e.native()
 }
 
+// Reading is the message as recorded readings are: by the sensor's id, with the time of its receipt,
+// whatever its transport. A garbled one has no values.
+func (e Emission) Reading() []byte {
+	b := fmt.Appendf(nil, `{"rx":"%s","sensor":%s,"seq":"%d"`, e.At.UTC().Format("2006-01-02T15:04:05.000Z"), quote(e.Sensor), e.Seq)
+	return e.appendValues(b)
+}
+
 // native is the hub's own JSON.
 func (e Emission) native() []byte {
-	b := fmt.Appendf(nil, `{"device":%s,"t":"%s","seq":%d`, quote(e.Device), e.At.Format("2006-01-02T15:04:05.000Z"), e.Seq)
+	b := fmt.Appendf(nil, `{"device":%s,"t":"%s","seq":%d`, quote(e.Device), e.At.UTC().Format("2006-01-02T15:04:05.000Z"), e.Seq)
+	return e.appendValues(b)
+}
+
+func (e Emission) appendValues(b []byte) []byte {
 	for _, v := range e.Values {
 		b = fmt.Appendf(b, `,"%s":%s`, v.Kind, jsonOf(v))
 	}
@@ -70,7 +81,7 @@ func (e Emission) line() []byte {
 // zigbee is what Zigbee2MQTT publishes of a motion detector.
 func (e Emission) zigbee() []byte {
 	return fmt.Appendf(nil, `{"battery":97,"last_seen":"%s","linkquality":%d,"occupancy":%t}`,
-		e.At.Format("2006-01-02T15:04:05.000Z"), 60+e.Seq%120, len(e.Values) > 0 && e.Values[0].True())
+		e.At.UTC().Format("2006-01-02T15:04:05.000Z"), 60+e.Seq%120, len(e.Values) > 0 && e.Values[0].True())
 }
 
 func jsonOf(v edge.Value) string {

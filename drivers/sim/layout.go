@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/headcount-hub/headcount/edge"
 )
@@ -15,10 +16,12 @@ const (
 	MQTT   Via = "mqtt"        // MQTT with the hub's own JSON, topic sensors/<id>
 	HTTP   Via = "http"        // POST /v1/readings with the hub's own JSON
 	Serial Via = "serial"      // JSON lines on a serial port, each acknowledged
+	Socket Via = "socketio"    // Socket.IO, event "reading" with an acknowledgement
 )
 
 // layout is the building as it stands: a tree of rooms, each behind one door.
 type layout struct {
+	site    edge.Site // id, name, time zone
 	spaces  []edge.Space
 	doors   []edge.Door
 	sensors []edge.Sensor
@@ -30,6 +33,11 @@ type layout struct {
 	floorOf map[string]string   // room -> floor
 	depth   map[string]int      // room -> doors between it and outside
 	at      map[string][]string // space or door -> its sensors
+	canteen string              // where people have lunch; empty = none
+	arrive  time.Duration       // when people come and how long they stay, on average
+	stay    time.Duration
+	errors  map[string]Errors // of sensors that are not as their class
+	script  []Happening
 }
 
 // passage is a door as seen from one of its sides.
@@ -43,6 +51,7 @@ const Floors = 3
 
 func newLayout(access bool) *layout {
 	l := &layout{
+		site: edge.Site{ID: SiteID, Name: "Simulated building", Timezone: "UTC"}, canteen: "canteen", arrive: usualArrival, stay: usualStay,
 		via: map[string]Via{}, breaks: map[string]string{}, up: map[string]passage{},
 		floorOf: map[string]string{}, depth: map[string]int{edge.Outside: 0}, at: map[string][]string{},
 	}

@@ -15,6 +15,8 @@ type person struct {
 	at   string // space they are in
 	to   string // space they are on the way to
 	walk bool   // on the way
+
+	booked bool // a visitor who is expected somewhere
 }
 
 // move is one entry of a person's day: at this time of day they set out for a space.
@@ -45,6 +47,8 @@ type diary struct {
 const (
 	firstArrival = 7*time.Hour + 30*time.Minute
 	lastLeave    = 20 * time.Hour
+	usualArrival = 8*time.Hour + 45*time.Minute
+	usualStay    = 8*time.Hour + 30*time.Minute
 )
 
 // day makes everybody's diary of one day: who comes, lunch, meetings, breaks.
@@ -75,14 +79,16 @@ func (l *layout) workingDay(p person, rng *rand.Rand) diary {
 	if rng.Float64() < 0.1 {
 		return d
 	}
-	d.arrive = between(normal(rng, 8*time.Hour+45*time.Minute, 40*time.Minute), firstArrival, 11*time.Hour)
-	d.leave = between(d.arrive+normal(rng, 8*time.Hour+30*time.Minute, 45*time.Minute), d.arrive+4*time.Hour, lastLeave)
+	d.arrive = between(normal(rng, l.arrive, 40*time.Minute), min(firstArrival, l.arrive), max(11*time.Hour, l.arrive))
+	d.leave = between(d.arrive+normal(rng, l.stay, 45*time.Minute), d.arrive+min(4*time.Hour, l.stay), max(lastLeave, d.arrive+l.stay))
 	d.moves = append(d.moves, move{d.arrive, p.home})
 	start := between(normal(rng, 12*time.Hour+15*time.Minute, 25*time.Minute), 11*time.Hour+15*time.Minute, 13*time.Hour+30*time.Minute)
 	lunch := interval{start, start + uniform(rng, 20*time.Minute, 45*time.Minute)}
 	switch x := rng.Float64(); {
-	case x < 0.75:
-		d.moves = append(d.moves, move{lunch.from, "canteen"}, move{lunch.to, p.home})
+	case lunch.to > d.leave:
+		return d
+	case x < 0.75 && l.canteen != "":
+		d.moves = append(d.moves, move{lunch.from, l.canteen}, move{lunch.to, p.home})
 	case x < 0.9:
 		d.moves = append(d.moves, move{lunch.from, edge.Outside}, move{lunch.to, p.home})
 	}
@@ -120,6 +126,9 @@ func (l *layout) meetings(room edge.Space, people []person, diaries []diary, rng
 // pauses are a person's short walks to the break room of their floor, about one in 90 minutes.
 func (l *layout) pauses(p person, d *diary, rng *rand.Rand) {
 	to := l.breaks[l.floorOf[p.home]]
+	if to == "" {
+		return
+	}
 	for at := d.arrive; ; {
 		at += time.Duration(rng.ExpFloat64() * float64(90*time.Minute))
 		pause := interval{at, at + uniform(rng, 3*time.Minute, 9*time.Minute)}

@@ -26,18 +26,19 @@ type Transports struct {
 	HTTPURL      string // http://host:port of the hub
 	HTTPToken    string // bearer token; empty = none
 	Serial       Port   // the hub's lines driver is at the other end, with ack: true
+	SocketURL    string // http://host:port of the hub, for sensors that speak Socket.IO; HTTPToken is theirs too
 	Log          *slog.Logger
 }
 
 // Stats counts a transport's messages since the start.
 type Stats struct {
-	Said    uint64 // by sensors
-	Acked   uint64 // acknowledged by the hub: stored, or counted as not understood
-	Refused uint64 // answered with no: not to be sent again
-	Resent  uint64 // sent again, as no answer came
-	Dropped uint64 // never sent: no such transport, or too many waited
-	Waiting int    // said and not yet acknowledged
-	Trouble string // why it is not delivered now; empty = it is
+	Said    uint64 `json:"said"`              // by sensors
+	Acked   uint64 `json:"acknowledged"`      // acknowledged by the hub: stored, or counted as not understood
+	Refused uint64 `json:"refused"`           // answered with no: not to be sent again
+	Resent  uint64 `json:"resent"`            // sent again, as no answer came
+	Dropped uint64 `json:"dropped"`           // never sent: no such transport, or too many waited
+	Waiting int    `json:"waiting"`           // said and not yet acknowledged
+	Trouble string `json:"trouble,omitempty"` // why it is not delivered now; empty = it is
 }
 
 // Runner sends what a building says.
@@ -61,7 +62,7 @@ func NewRunner(b *Building, to Transports) *Runner {
 		to.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &Runner{b: b, to: to, boxes: map[Via]*outbox{}}
-	for _, v := range []Via{Zigbee, MQTT, HTTP, Serial} {
+	for _, v := range []Via{Zigbee, MQTT, HTTP, Serial, Socket} {
 		r.boxes[v] = newOutbox()
 	}
 	r.boxes[Zigbee] = r.boxes[MQTT] // one client for both, as Zigbee2MQTT and its neighbours share a broker
@@ -83,6 +84,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	send("mqtt", MQTT, r.to.MQTTURL != "", r.sendMQTT)
 	send("http", HTTP, r.to.HTTPURL != "", r.sendHTTP)
 	send("serial", Serial, r.to.Serial != nil, r.sendSerial)
+	send("socketio", Socket, r.to.SocketURL != "", r.sendSocket)
 	every := time.NewTicker(stepEvery)
 	defer every.Stop()
 	for {
@@ -123,7 +125,11 @@ func (r *Runner) keep(ctx context.Context, name string, box *outbox, f func(cont
 
 // Stats tells what became of the messages, by transport.
 func (r *Runner) Stats() map[Via]Stats {
-	return map[Via]Stats{MQTT: r.boxes[MQTT].stats(), HTTP: r.boxes[HTTP].stats(), Serial: r.boxes[Serial].stats()}
+	all := map[Via]Stats{MQTT: r.boxes[MQTT].stats(), HTTP: r.boxes[HTTP].stats(), Serial: r.boxes[Serial].stats()}
+	if s := r.boxes[Socket].stats(); s.Said > 0 || r.to.SocketURL != "" {
+		all[Socket] = s
+	}
+	return all
 }
 
 // outbox is what waits for one transport, in order.

@@ -59,6 +59,7 @@ var Failures = []Failure{Silent, Stuck, Clock, Garbled}
 type sensor struct {
 	edge.Sensor
 	via     Via
+	errors  Errors
 	rng     *rand.Rand
 	every   time.Duration // between two looks
 	phase   time.Duration // of the first look
@@ -100,7 +101,7 @@ func newSensor(s edge.Sensor, via Via, rng *rand.Rand, start time.Time, interval
 
 // passage shows one person of a group of g to a counter; it tells whether a report is to follow.
 func (s *sensor) passage(in bool, g int) (follow bool) {
-	e := lineRates[s.Class]
+	e := s.errors.line(lineRates[s.Class])
 	m, total, other := e.missIn, &s.in, &s.out
 	if !in {
 		m, total, other = e.missOut, &s.out, &s.in
@@ -128,7 +129,7 @@ const follows = .05
 
 // badge is what a reader says of a person who goes through; nil of one who shows no badge.
 func (s *sensor) badge(now time.Time, who int, in bool) *Emission {
-	if s.rng.Float64() < follows {
+	if s.rng.Float64() < s.errors.missing(follows) {
 		return nil
 	}
 	direction := edge.In
@@ -155,13 +156,13 @@ func (s *sensor) tick(now time.Time, people map[string]int) *Emission {
 	case edge.PIR:
 		return s.motion(now, n)
 	case edge.MMWave:
-		return s.presence(now, n, radarSees, radarErrs)
+		return s.presence(now, n, s.errors.sees(radarSees), s.errors.ghosts(radarErrs))
 	case edge.Desk:
-		return s.presence(now, n, deskSees, deskErrs)
+		return s.presence(now, n, s.errors.sees(deskSees), s.errors.ghosts(deskErrs))
 	case edge.Badge:
 		return s.say(now, edge.TextValue(edge.Health, edge.State, "online"))
 	case edge.ZoneCount, edge.Camera:
-		y := math.Round(float64(n) + student4(s.rng)*(zoneBase+zoneEach*float64(n)))
+		y := math.Round(float64(n) + student4(s.rng)*s.errors.spread()*(zoneBase+zoneEach*float64(n)))
 		return s.say(now, edge.NumberValue(edge.CountAbs, edge.Absolute, max(0, y)))
 	}
 	if now.Sub(s.toldAt) < s.every/2 {
@@ -173,7 +174,11 @@ func (s *sensor) tick(now time.Time, people map[string]int) *Emission {
 // motion is a detector as Zigbee2MQTT shows it: on at a detection and again at later ones, at
 // most once a minute; off when there was none for a minute.
 func (s *sensor) motion(now time.Time, n int) *Emission {
-	sees := s.rng.Float64() < pirSees[min(n, 3)]
+	p := s.errors.ghosts(pirSees[0])
+	if n > 0 {
+		p = s.errors.sees(pirSees[min(n, 3)])
+	}
+	sees := s.rng.Float64() < p
 	if sees {
 		s.seenAt = now
 	}
