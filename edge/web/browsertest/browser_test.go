@@ -214,6 +214,9 @@ func asCloud(hub *server) http.Handler {
 	mux.HandleFunc(site+"/status", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(map[string]any{"id": "hq-oslo", "stale": true, "now": time.Now(), "last_heartbeat": time.Now().Add(-time.Hour), "backlog": 7})
 	})
+	mux.HandleFunc(site+"/facts", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{"id": "hq-oslo", "domains": []string{"acme"}})
+	})
 	mux.Handle(site+"/stream", http.NotFoundHandler())
 	mux.HandleFunc(site+"/", func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path, r.URL.RawPath = "/v1"+strings.TrimPrefix(r.URL.Path, site), ""

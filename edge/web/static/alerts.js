@@ -10,7 +10,7 @@ const shownCleared = 5;
 export const open = (alerts) => alerts.filter((a) => a.state === 'firing' || a.state === 'acknowledged');
 
 export class HeadcountAlerts extends LitElement {
-  static properties = { site: { attribute: false }, alerts: { attribute: false }, busy: { state: true }, error: { state: true } };
+  static properties = { site: { attribute: false }, alerts: { attribute: false }, may: { attribute: false }, busy: { state: true }, error: { state: true } };
 
   static styles = [base, controls, css`
     ul { display: grid; gap: .5rem; }
@@ -40,9 +40,23 @@ export class HeadcountAlerts extends LitElement {
     return html`<li class="${a.severity} ${a.state}">
       <span class="badge ${a.severity === 'critical' ? 'bad' : a.severity === 'warning' ? 'warn' : ''}">${a.severity}</span>
       <div class="text"><div class="message">${a.message || `${a.rule}: ${a.subject}`}</div><div class="muted small">${this.when(a)}</div></div>
-      ${a.state === 'firing' ? html`<button ?disabled=${this.busy === a.id} @click=${() => this.acknowledge(a)}
+      ${this.site.id && this.may && a.state !== 'cleared' ? html`<button ?disabled=${this.busy === a.id} @click=${() => this.workOrder(a)}
+        aria-label="Work order for: ${a.message || a.rule}">Work order</button>` : nothing}
+      ${this.may && a.state === 'firing' ? html`<button ?disabled=${this.busy === a.id} @click=${() => this.acknowledge(a)}
         aria-label="Acknowledge: ${a.message || a.rule}">Acknowledge</button>` : nothing}
     </li>`;
+  }
+
+  /** Opens the order of an alert, or shows the one that it has. */
+  async workOrder(a) {
+    this.busy = a.id;
+    try {
+      const order = await this.site.post(`alerts/${encodeURIComponent(a.id)}/work-order`, {});
+      location.hash = `#/orders/${order.id}`;
+    } catch (err) {
+      this.error = `No work order was opened: ${err.message}`;
+    }
+    this.busy = '';
   }
 
   when(a) {

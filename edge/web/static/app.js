@@ -137,6 +137,9 @@ class HeadcountApp extends LitElement {
     this.requestUpdate();
   }
 
+  /** Tells whether the caller has a role at a site; a hub tells its callers only by refusing. */
+  may(site, role) { return !this.cloud || (site.domains ?? []).some((d) => this.cloud.session.may(role, d)); }
+
   go(space) {
     const parts = [this.siteID && `site/${encodeURIComponent(this.siteID)}`, space && `space/${encodeURIComponent(space)}`].filter(Boolean);
     location.hash = parts.length ? `#/${parts.join('/')}` : '#/';
@@ -177,11 +180,11 @@ class HeadcountApp extends LitElement {
     const s = this.site;
     if (s?.missing) return html`<p class="waiting" role="status">There is no site ${this.siteID} here. <a href="#/">All sites</a></p>`;
     if (!s?.spaces) return html`<p class="waiting" role="status">${s?.connected === false ? 'The server does not answer yet…' : 'Loading…'}</p>`;
-    const devices = s.devices.filter((d) => d.state === 'pending');
+    const devices = this.may(s, 'manager') ? s.devices.filter((d) => d.state === 'pending') : [];
     return html`
       ${this.demo ? html`<headcount-demo .state=${this.demo} .sensors=${s.sensors}></headcount-demo>` : nothing}
       ${this.totals(s, devices)}
-      ${open(s.alerts).length || s.alerts.some((a) => a.state === 'cleared') ? html`<section aria-labelledby="alerts"><h2 id="alerts">Alerts</h2><headcount-alerts .site=${s} .alerts=${s.alerts}></headcount-alerts></section>` : nothing}
+      ${open(s.alerts).length || s.alerts.some((a) => a.state === 'cleared') ? html`<section aria-labelledby="alerts"><h2 id="alerts">Alerts</h2><headcount-alerts .site=${s} .alerts=${s.alerts} .may=${this.may(s, 'operator')}></headcount-alerts></section>` : nothing}
       ${this.floors(s.spaces).map((f) => this.floor(s, f))}
       ${devices.length ? html`<section aria-labelledby="devices"><h2 id="devices">New devices <span class="muted">heard, but not assigned to a space yet</span></h2><headcount-devices .site=${s} .devices=${devices}></headcount-devices></section>` : nothing}
       ${this.health(s)}${this.hub(s)}`;

@@ -25,7 +25,10 @@ export class HeadcountBar extends LitElement {
     .bell svg { width: 1.35rem; height: 1.35rem; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
     .bell b { position: absolute; top: -.15rem; right: -.25rem; background: var(--bad); color: var(--surface); border-radius: 99px; font-size: .68rem; line-height: 1.1rem; min-width: 1.1rem; padding: 0 .25rem; text-align: center; }
     .error { color: var(--bad); }
-    @media (max-width: 700px) { nav { order: 2; width: 100%; } }
+    @media (max-width: 700px) {
+      :host, .bar { display: contents; }
+      nav { order: 2; width: 100%; }
+    }
   `];
 
   connectedCallback() {

@@ -17,6 +17,7 @@ export class Site extends EventTarget {
     this.sensors = [];
     this.devices = [];
     this.doors = [];
+    this.domains = []; // those that it belongs to; on a cloud only
     this.status = null;
     this.connected = null; // null until known
     this.missing = false; // the server knows no such site
@@ -120,6 +121,7 @@ export class Site extends EventTarget {
     while (!this.stop.signal.aborted) {
       try {
         this.status = await this.get('status');
+        if (this.id && !this.domains.length) this.domains = (await this.get('facts')).domains ?? [];
         this.fetch('sensors', ...(this.id ? [] : ['devices'])); // when each was last heard is no event
         this.changed();
       } catch (err) {

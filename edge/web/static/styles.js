@@ -68,8 +68,9 @@ export const screens = css`
   form.fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .7rem; align-items: end; }
   form.fields .wide { grid-column: 1 / -1; }
   textarea { font: inherit; color: inherit; width: 100%; border: 1px solid var(--line); border-radius: 9px; background: var(--surface); padding: .5rem .75rem; min-height: 4.5rem; resize: vertical; }
-  details.panel { padding: .8rem 1rem; margin-bottom: .8rem; }
+  details.panel { padding: .8rem 1rem; margin: .8rem 0; }
   details.panel > summary { cursor: pointer; font-weight: 600; }
   details.panel > :nth-child(2) { margin-top: .8rem; }
+  .box { padding: 1rem 1.1rem; margin-bottom: .8rem; }
   .secret { display: block; padding: .6rem .8rem; background: var(--surface-2); border-radius: 9px; overflow-wrap: anywhere; user-select: all; font-family: ui-monospace, monospace; font-size: .85rem; }
 `;

@@ -5,7 +5,13 @@ import { session } from './session.js';
 
 /** In the order of the menu; those without a name are not in it. */
 export const views = {
+  orders: {
+    name: 'Work orders', load: () => Promise.all([import('./orders.js'), import('./order.js')]),
+    show: ([id]) => (id ? html`<headcount-order order=${id}></headcount-order>` : html`<headcount-orders></headcount-orders>`),
+  },
+  people: { name: 'People', may: (s) => s.mayHere('operator'), load: () => import('./people.js'), show: () => html`<headcount-people></headcount-people>` },
   inbox: { load: () => import('./inbox.js'), show: () => html`<headcount-inbox></headcount-inbox>` },
+  account: { load: () => import('./account.js'), show: () => html`<headcount-account></headcount-account>` },
 };
 
 /** The entries of the menu for whoever is logged in: [address, name]. */
