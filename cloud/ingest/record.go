@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/headcount-hub/headcount/cloud/schema"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 )
@@ -26,6 +27,11 @@ func parse(body []byte, epoch string, lane edge.Lane, seq uint64) (*edge.Record,
 
 // event makes the row of an events record. What the twin is built from must be readable.
 func event(rec *edge.Record, body []byte) (store.Event, error) {
+	typ, data, err := schema.Up(rec.Type, rec.Data)
+	if err != nil {
+		return store.Event{}, err
+	}
+	rec = &edge.Record{Type: typ, Subject: rec.Subject, Time: rec.Time, At: rec.At, Input: rec.Input, Data: data}
 	e := store.Event{Type: rec.Type, Subject: rec.Subject, Time: rec.Time, At: rec.At, Input: rec.Input, Body: body, Data: rec.Data}
 	switch edge.EventType(rec.Type) {
 	case edge.OccupancyChanged:

@@ -155,6 +155,12 @@ func (p *Publisher) wait(ctx context.Context, changed <-chan struct{}, soon bool
 	}
 }
 
+// Lag is how many events, up to the one with the id newest, have not been looked at yet.
+func (p *Publisher) Lag(ctx context.Context, newest int64) (int64, error) {
+	at, err := p.o.DB.Cursor(ctx, cursorEvents)
+	return max(0, newest-int64(at.Position)), err
+}
+
 // Step publishes one page of what is new and tells whether there may be more.
 func (p *Publisher) Step(ctx context.Context) (more bool, err error) {
 	more, err = p.events(ctx)

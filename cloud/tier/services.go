@@ -72,6 +72,7 @@ func (t *Tier) openServices(ctx context.Context) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	t.metrics.watchFlow(t)
 	return part{routes: t.services.Routes(), run: t.services.Run}, nil
 }
 

@@ -87,6 +87,9 @@ var (
 	inputUp        = desc("input_up", "1 when an input's connection is up, else 0.", "input", "driver")
 	clockSynced    = desc("clock_synced", "1 when the clock is synchronised, else 0.")
 	startTime      = desc("start_timestamp_seconds", "When the hub was started.")
+	actionBreaker  = desc("action_breaker", "Circuit breaker of an action: 1 for the state it is in.", "action", "state")
+	actionPending  = desc("action_pending", "Deliveries of an action that wait.", "action")
+	healthChecks   = desc("health", "Verdict of a health check: 1 = UP, 0.5 = DEGRADED, 0 = DOWN.", "check")
 	build          = desc("build_info", "1; the version is a label.", "version")
 )
 
@@ -212,6 +215,15 @@ func (g gauges) hub(s Status) {
 	g.set(quarantined, float64(s.Storage.Quarantined))
 	for _, in := range s.Inputs {
 		g.set(inputUp, flag(in.Up), in.ID, in.Driver)
+	}
+	for _, a := range s.Actions {
+		g.set(actionPending, float64(a.Pending), a.Name)
+		for _, state := range []string{"closed", "half-open", "open"} {
+			g.set(actionBreaker, flag(a.Breaker == state), a.Name, state)
+		}
+	}
+	for _, c := range Judge(s).Checks {
+		g.set(healthChecks, map[string]float64{Up: 1, Degraded: 0.5}[c.Status], c.Name)
 	}
 	g.set(clockSynced, flag(s.Clock == "synced"))
 	g.time(startTime, s.StartedAt)

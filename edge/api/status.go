@@ -190,6 +190,9 @@ func Judge(s Status) Health {
 	for _, in := range s.Inputs {
 		checks = append(checks, checkUp("input "+in.ID, in.Up, in.Detail))
 	}
+	for _, a := range s.Actions {
+		checks = append(checks, checkUp("action "+a.Name, a.Breaker != "open", a.LastError))
+	}
 	if s.Uplink.Configured {
 		checks = append(checks, checkUp("uplink", s.Uplink.Connected, s.Uplink.Reason))
 	}

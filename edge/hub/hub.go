@@ -298,7 +298,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	} else {
 		senders.Go(func() { h.keepToItself(sendCtx) })
 	}
-	senders.Go(func() { watchdog(sendCtx, h.engine.Ping) })
+	senders.Go(func() { watchdog(sendCtx, h.alive) })
 	for _, in := range h.inputs {
 		sources.Go(func() { in.run(sourceCtx) })
 	}

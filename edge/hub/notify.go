@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/headcount-hub/headcount/edge/api"
 )
 
 // notify tells the service manager a state, as sd_notify(3) does. Without a manager that
@@ -21,6 +23,23 @@ func notify(state string) {
 	}
 	defer conn.Close()
 	_, _ = conn.Write([]byte(state))
+}
+
+// alive is a proof that the pipeline moves, and tells the service manager how the hub is, by the
+// checks of /health. A hub that is degraded is alive: it keeps working from its own store.
+func (h *Hub) alive(ctx context.Context) error {
+	if err := h.engine.Ping(ctx); err != nil {
+		return err
+	}
+	v := api.Judge(h.Status())
+	line := v.Status
+	for _, c := range v.Checks {
+		if c.Status != api.Up {
+			line += ", " + c.Name + " " + c.Status
+		}
+	}
+	notify("STATUS=" + line)
+	return nil
 }
 
 // watchdog feeds the service manager's watchdog as long as alive answers: a proof that the
