@@ -41,9 +41,11 @@ const (
 	maxLife     = 366 * 24 * time.Hour
 )
 
-// The permissions of device tokens: to send readings, to the hub of one site.
+// Permissions with a meaning of their own: that of device tokens is to send readings to the hub of
+// one site; that of metrics is of the whole cloud, so that only its administrator gives it.
 const (
-	IngestPermission = "ingest"
+	IngestPermission  = "ingest"
+	MetricsPermission = "metrics"
 )
 
 var (
@@ -83,6 +85,9 @@ func (a *Accounts) createService(r *route.Request) (any, error) {
 		return nil, err
 	}
 	for _, p := range n.Permissions {
+		if p == MetricsPermission && r.Who.Everywhere < token.Admin {
+			return nil, route.Problem(http.StatusForbidden, "metrics are of all organisations: only this machine's administrator gives the permission %s", p)
+		}
 		if !r.Who.Allows(p) {
 			return nil, route.Problem(http.StatusForbidden, "nobody grants a permission they lack: %s", p)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/accounts"
 	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/twin"
 	"github.com/headcount-hub/headcount/edge/gateway"
@@ -33,6 +34,7 @@ func (t *Tier) newParts(ctx context.Context) error {
 		(*Tier).openSocket,
 		(*Tier).openWorkOrders,
 		(*Tier).openAnalytics,
+		(*Tier).openSchemas,
 		(*Tier).openPublish,
 		(*Tier).openServices,
 		(*Tier).openAssist,
@@ -82,8 +84,20 @@ func (t *Tier) openHealth(context.Context) (part, error) {
 		get("/health", "Whether the tier works", public, http.HandlerFunc(t.health)),
 		get("/health/live", "Whether the process lives", public, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil) })),
 		get("/health/ready", "Whether requests should be sent here", public, http.HandlerFunc(t.ready)),
-		get("/metrics", "Metrics in the Prometheus text format", route.Need{SignedIn: true, Permission: "metrics"}, t.metrics.handler()),
+		get("/metrics", "Metrics in the Prometheus text format", route.Need{Of: ofMetrics, Role: token.Viewer, Permission: accounts.MetricsPermission}, t.metrics.handler()),
 	}}, nil
+}
+
+// ofMetrics is the policy of metrics, in which all organisations are: administrators of the whole
+// cloud, and services to which one of them gave the permission.
+func ofMetrics(r *route.Request) ([]string, error) {
+	domains := []string{""}
+	if r.Who.Kind == token.Service {
+		for _, m := range r.Who.Memberships {
+			domains = append(domains, m.Domain)
+		}
+	}
+	return domains, nil
 }
 
 // queryContext bounds what health and metrics ask the database.
