@@ -68,7 +68,7 @@ func (p *pass) refold(w *siteWork, space string, at span) error {
 
 // refoldHours folds whole hours; last is replaced when another step of its time has come.
 func (p *pass) refoldHours(w *siteWork, space string, at span, last *usage.Step) error {
-	steps, err := p.m.steps(p.ctx, w.ID, space, at.from, min(at.to, last.At+1))
+	steps, err := p.m.steps(p.ctx, p.tx.Query, w.ID, space, at.from, min(at.to, last.At+1))
 	if err != nil {
 		return err
 	}
@@ -98,10 +98,11 @@ func (p *pass) refoldHours(w *siteWork, space string, at span, last *usage.Step)
 }
 
 // steps reads the steps of a space that count in [from, to) out of the events: those that may
-// be in force at from, and those that follow. What was revised is replaced.
-func (m *Module) steps(ctx context.Context, site int64, space string, from, to int64) ([]usage.Step, error) {
+// be in force at from, and those that follow. What was revised is replaced; within a transaction,
+// query is the transaction's, which knows of the newest revision.
+func (m *Module) steps(ctx context.Context, query querier, site int64, space string, from, to int64) ([]usage.Step, error) {
 	begin := from - int64(usage.Stale/time.Millisecond) - 1 // an older one does not hold any more
-	revised, err := m.revisions(ctx, site, space, begin, to)
+	revised, err := revisions(query, site, space, begin, to)
 	if err != nil {
 		return nil, err
 	}
@@ -163,9 +164,17 @@ type revision struct {
 
 func (r revision) within(at int64) bool { return r.from <= at && at < r.to }
 
-func (m *Module) revisions(ctx context.Context, site int64, space string, from, to int64) ([]revision, error) {
-	const query = `SELECT begins, ends, revision FROM analytics_revisions WHERE site = ? AND space = ? AND begins < ? AND ends > ? ORDER BY revision`
-	rows, err := m.db.Query(ctx, query, site, space, to, from)
+// querier reads rows.
+type querier func(query string, args ...any) (*sql.Rows, error)
+
+// reading is the querier of what is committed.
+func (m *Module) reading(ctx context.Context) querier {
+	return func(query string, args ...any) (*sql.Rows, error) { return m.db.Query(ctx, query, args...) }
+}
+
+func revisions(query querier, site int64, space string, from, to int64) ([]revision, error) {
+	const overlapping = `SELECT begins, ends, revision FROM analytics_revisions WHERE site = ? AND space = ? AND begins < ? AND ends > ? ORDER BY revision`
+	rows, err := query(overlapping, site, space, to, from)
 	return store.Collect(rows, err, func(r *sql.Rows) (v revision, err error) { return v, r.Scan(&v.from, &v.to, &v.revision) })
 }
 

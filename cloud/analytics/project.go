@@ -14,7 +14,7 @@ import (
 // cursor names the module among the followers of the event table.
 const cursor = "analytics"
 
-const pageEvents = 2000
+const pageEvents = 4000
 
 // Project takes one page of new events and tells whether there may be more.
 func (m *Module) Project(ctx context.Context) (more bool, err error) {

@@ -79,7 +79,7 @@ func (s *series) sum(ctx context.Context, from, to int64) (usage.Totals, error) 
 		if hour >= from && (next <= to || to == s.now) {
 			t = s.hours[hour]
 		} else if h, ok := s.hours[hour]; ok && (h.Known > 0 || h.Spells > 0) {
-			steps, err := s.m.steps(ctx, s.site, s.space, begin, end)
+			steps, err := s.m.steps(ctx, s.m.reading(ctx), s.site, s.space, begin, end)
 			if err != nil {
 				return out, err
 			}
