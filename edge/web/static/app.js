@@ -187,7 +187,8 @@ class HeadcountApp extends LitElement {
       ${open(s.alerts).length || s.alerts.some((a) => a.state === 'cleared') ? html`<section aria-labelledby="alerts"><h2 id="alerts">Alerts</h2><headcount-alerts .site=${s} .alerts=${s.alerts} .may=${this.may(s, 'operator')}></headcount-alerts></section>` : nothing}
       ${this.floors(s.spaces).map((f) => this.floor(s, f))}
       ${devices.length ? html`<section aria-labelledby="devices"><h2 id="devices">New devices <span class="muted">heard, but not assigned to a space yet</span></h2><headcount-devices .site=${s} .devices=${devices}></headcount-devices></section>` : nothing}
-      ${this.health(s)}${this.hub(s)}`;
+      ${this.health(s)}${this.cloud && this.may(s, 'manager') ? html`<details class="panel" @toggle=${(e) => { this.configuring = e.target.open; this.requestUpdate(); }}><summary>Names and capacities</summary>
+        <div>${this.configuring ? html`<headcount-desired site=${this.siteID}></headcount-desired>` : nothing}</div></details>` : nothing}${this.hub(s)}`;
   }
 
   /** What a cloud shows instead of a site. */

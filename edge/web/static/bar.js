@@ -55,6 +55,8 @@ export class HeadcountBar extends LitElement {
     }
   }
 
+  updated() { this.renderRoot.querySelector('[aria-current]')?.scrollIntoView({ inline: 'nearest', block: 'nearest' }); }
+
   render() {
     if (!session.who) return nothing;
     return html`<div class="bar">

@@ -6,13 +6,18 @@ import { clock, interval, known, people } from './format.js';
 import { base } from './styles.js';
 
 export class HeadcountChart extends LitElement {
-  static properties = { points: { attribute: false }, from: { attribute: false }, to: { attribute: false }, pointed: { state: true } };
+  static properties = { points: { attribute: false }, from: { attribute: false }, to: { attribute: false }, reads: {}, pointed: { state: true } };
 
   static styles = [base, css`
     .plot { min-height: 240px; }
     .at { min-height: 1.5em; font-size: .85rem; color: var(--muted); padding-left: 38px; }
     .empty { display: grid; place-items: center; min-height: 240px; color: var(--muted); }
   `];
+
+  constructor() {
+    super();
+    this.reads = 'line: best count, band: 90 % interval'; // how to read it
+  }
 
   render() {
     const some = this.points?.some(known);
@@ -33,7 +38,7 @@ export class HeadcountChart extends LitElement {
   /** What was known where the pointer is; how to read the chart while it is elsewhere. */
   pointedAt() {
     const p = this.points.findLast((x) => Date.parse(x.as_of) / 1000 <= this.pointed);
-    if (!p) return 'line: best count, band: 90 % interval';
+    if (!p) return this.reads;
     return known(p) ? `${clock(this.pointed * 1000)}: ${people(p.count)}${interval(p) && ` (${interval(p)})`}` : `${clock(this.pointed * 1000)}: unknown`;
   }
 

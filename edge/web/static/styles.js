@@ -50,6 +50,8 @@ export const screens = css`
   h2 { font-size: 1.2rem; }
   h3 { font-size: 1rem; margin-bottom: .5rem; }
   section + section { margin-top: 1.5rem; }
+  section > h2 { margin-bottom: .6rem; }
+  .scroll + .head { margin-top: .8rem; }
   .head select, .head input { width: auto; }
   .check { display: flex; align-items: center; gap: .4rem; font-size: .9rem; }
   .check input, td input[type=checkbox] { width: auto; min-height: 0; }

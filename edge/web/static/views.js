@@ -9,7 +9,9 @@ export const views = {
     name: 'Work orders', load: () => Promise.all([import('./orders.js'), import('./order.js')]),
     show: ([id]) => (id ? html`<headcount-order order=${id}></headcount-order>` : html`<headcount-orders></headcount-orders>`),
   },
+  usage: { name: 'Use', load: () => import('./usage.js'), show: () => html`<headcount-usage></headcount-usage>` },
   people: { name: 'People', may: (s) => s.mayHere('operator'), load: () => import('./people.js'), show: () => html`<headcount-people></headcount-people>` },
+  services: { name: 'Services', load: () => import('./services.js'), show: () => html`<headcount-services></headcount-services>` },
   inbox: { load: () => import('./inbox.js'), show: () => html`<headcount-inbox></headcount-inbox>` },
   account: { load: () => import('./account.js'), show: () => html`<headcount-account></headcount-account>` },
 };
