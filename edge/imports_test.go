@@ -27,7 +27,7 @@ var allowed = map[string]string{
 	"edge/live/feed":         "edge/live edge/live/socketio sync/token",
 	"edge/live/socketiotest": "",
 	"edge/web":               "",
-	"edge/api":               "edge/gateway edge/live edge/live/feed edge/live/socketio edge/web sync/token",
+	"edge/api":               "edge/usage edge/gateway edge/live edge/live/feed edge/live/socketio edge/web sync/token",
 	"edge/doors":             "",
 	"edge/usage":             "",
 	"edge/engine":            "edge/journal edge/occupancy edge/alerts edge/doors",

@@ -56,6 +56,10 @@ type History interface {
 	// and including to, oldest first, at most limit in all.
 	Occupancy(ctx context.Context, space string, from, to time.Time, limit int) ([]edge.Occupancy, error)
 
+	// Occupancies calls see with the occupancies of all spaces that were written for times in
+	// [from, to], and those of shortly before that may hold at from, each space's in order.
+	Occupancies(ctx context.Context, from, to time.Time, see func(edge.Occupancy)) error
+
 	// Events returns the records of the events lane, inputs and outputs, of the present epoch
 	// that follow sequence after, without gap, at most limit. After 0 begins with the oldest
 	// one kept; otherwise ErrGone says that the record after+1 is no longer kept.
@@ -155,6 +159,7 @@ func (a *API) route() (err error) {
 	a.eventRoutes(h)
 	a.statusRoutes(h)
 	a.plainRoutes(h)
+	a.usageRoutes(h)
 	a.mux.Handle("/v1/", http.HandlerFunc(a.notFound))
 	web := a.opts.Web
 	if web == nil {

@@ -66,6 +66,7 @@ var needs = map[string]Need{
 	"POST /v1/readings":  sends,
 	"POST /sensors/data": sends,
 
+	"GET /v1/analytics/summary":        sees,
 	"GET /v1/spaces/{id}":              sees,
 	"GET /v1/spaces/{id}/history":      sees,
 	"PUT /v1/spaces/{id}/count":        acts,

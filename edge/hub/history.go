@@ -48,6 +48,28 @@ func (h history) Occupancy(ctx context.Context, space string, from, to time.Time
 	return out, nil
 }
 
+// Occupancies is api.History.
+func (h history) Occupancies(ctx context.Context, from, to time.Time, see func(edge.Occupancy)) error {
+	from = from.Add(-repeatWithin)
+	for r, err := range h.around(from, to.Add(repeatWithin)) {
+		if err != nil {
+			return fmt.Errorf("read history: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if r.Type != string(edge.OccupancyChanged) || r.At.After(to) || r.At.Before(from) {
+			continue
+		}
+		var o edge.Occupancy
+		if err := json.Unmarshal(r.Data, &o); err != nil {
+			return fmt.Errorf("record %s: %w", r.ID(), err)
+		}
+		see(o)
+	}
+	return nil
+}
+
 // around yields the events committed between two times and those of the first commit after: when
 // the hub was off in between, that one says so of a time before it.
 func (h history) around(from, to time.Time) iter.Seq2[edge.Record, error] {

@@ -276,6 +276,20 @@ func (s *Site) Occupancy(_ context.Context, space string, from, to time.Time, li
 	return out, nil
 }
 
+// Occupancies tells the past of all spaces.
+func (s *Site) Occupancies(_ context.Context, from, to time.Time, see func(edge.Occupancy)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, past := range s.history {
+		for _, o := range past {
+			if !o.AsOf.After(to) && !o.AsOf.Before(from.Add(-time.Hour)) {
+				see(o)
+			}
+		}
+	}
+	return s.fail
+}
+
 // Readings returns what a sensor said.
 func (s *Site) Readings(_ context.Context, sensor string, from, to time.Time, limit int) ([]edge.Reading, error) {
 	s.mu.Lock()
