@@ -1,11 +1,13 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/store"
@@ -31,6 +33,7 @@ type timer struct {
 // plan is the policy of a timer as it was when the alert was raised.
 type plan struct {
 	Step
+	Org    string // whose route it is; empty = of the site's organisation
 	Domain string
 	Name   string // of the route
 	Event  int64  // that raised the alert
@@ -42,14 +45,22 @@ func scanTimer(r *sql.Rows) (t timer, err error) {
 	if err := r.Scan(&t.id, &t.org, &t.site, &t.alert, &t.route, &t.step, &t.grouping, &t.fired, &spec); err != nil {
 		return t, err
 	}
-	return t, json.Unmarshal([]byte(spec), &t.spec)
+	err = json.Unmarshal([]byte(spec), &t.spec)
+	t.spec.Org = cmp.Or(t.spec.Org, t.org)
+	return t, err
+}
+
+// place is the site as the organisation of the route knows it.
+func (t timer) place() string {
+	f := fact{Event: store.Event{Org: t.org, SiteName: t.site}}
+	return f.to(t.spec.Org).place()
 }
 
 const timerColumns = `id, org, site, alert, route, step, grouping, fired, spec`
 
 // follow keeps the alerts of routes: what is raised starts their steps, what is acknowledged ends
 // them, what clears is told to whom it was raised.
-func (n *Notifier) follow(ctx context.Context, tx *store.Tx, f *fact, muted verdict) error {
+func (n *Notifier) follow(tx *store.Tx, f *fact) error {
 	switch f.typ() {
 	case edge.AlertRaised:
 		return n.begin(tx, f)
@@ -60,7 +71,7 @@ func (n *Notifier) follow(ctx context.Context, tx *store.Tx, f *fact, muted verd
 		const update = `UPDATE notify_alerts SET acked = ? WHERE org = ? AND site = ? AND alert = ? AND acked = 0`
 		return tx.Exec(update, store.Millis(f.At), f.Org, f.SiteName, f.alert.ID)
 	case edge.AlertCleared:
-		return n.clear(ctx, tx, f, muted)
+		return n.clear(tx, f)
 	}
 	return nil
 }
@@ -76,6 +87,16 @@ func (n *Notifier) begin(tx *store.Tx, f *fact) error {
 	if err != nil || fresh == 0 {
 		return err
 	}
+	for _, org := range n.tenants(f.site) {
+		if err := n.beginFor(tx, f.to(org)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beginFor starts the steps of the routes of one organisation.
+func (n *Notifier) beginFor(tx *store.Tx, f *fact) error {
 	policies, err := n.policies(tx, f)
 	if err != nil {
 		return err
@@ -105,7 +126,7 @@ func (n *Notifier) schedule(tx *store.Tx, f *fact, p Policy) error {
 		if i == 0 {
 			due = due.Add(time.Duration(p.GroupWait))
 		}
-		if err := n.addTimer(tx, f, p, i, p.group(f), due, plan{Step: s, Domain: p.Domain, Name: p.Name, Event: f.ID}); err != nil {
+		if err := n.addTimer(tx, f, p, i, p.group(f), due, plan{Step: s, Org: p.Org, Domain: p.Domain, Name: p.Name, Event: f.ID}); err != nil {
 			return err
 		}
 	}
@@ -131,12 +152,12 @@ func (n *Notifier) addTimer(tx *store.Tx, f *fact, p Policy, step int, group str
 // tooLate records an alert that arrived too late and puts it on the digest.
 func (n *Notifier) tooLate(tx *store.Tx, f *fact, p Policy, age time.Duration) error {
 	m := n.message(f)
-	d := Delivery{Org: f.Org, Site: f.SiteName, Channel: routeChannel(f.Org, p.Name), Alert: f.alert.ID, State: Late,
+	d := Delivery{Org: f.tenant, Site: f.place(), Channel: routeChannel(f.tenant, p.Name), Alert: f.alert.ID, State: Late,
 		Reason: fmt.Sprintf("arrived %s after the event; on the digest", age.Round(time.Second)), Updated: n.now(), Message: m}
 	if _, err := add(tx, d); err != nil {
 		return err
 	}
-	what := plan{Step: p.Steps[0], Domain: p.Domain, Name: p.Name, Event: f.ID, Title: m.Title}
+	what := plan{Step: p.Steps[0], Org: p.Org, Domain: p.Domain, Name: p.Name, Event: f.ID, Title: m.Title}
 	return n.addTimer(tx, f, p, digestStep, "digest", n.now().Add(digestWait), what)
 }
 
@@ -144,7 +165,7 @@ func (n *Notifier) tooLate(tx *store.Tx, f *fact, p Policy, age time.Duration) e
 func routeChannel(org, name string) string { return org + "/route:" + name }
 
 // clear ends an alert and tells those who were told that it was raised.
-func (n *Notifier) clear(ctx context.Context, tx *store.Tx, f *fact, muted verdict) error {
+func (n *Notifier) clear(tx *store.Tx, f *fact) error {
 	at := []any{f.Org, f.SiteName, f.alert.ID}
 	if err := n.stopTimers(tx, f); err != nil {
 		return err
@@ -158,12 +179,39 @@ func (n *Notifier) clear(ctx context.Context, tx *store.Tx, f *fact, muted verdi
 		return err
 	}
 	slices.Sort(told)
-	for _, receiver := range told {
-		if err := n.tell(tx, []*fact{f}, receiver, f.key(), muted); err != nil {
+	for _, who := range told {
+		g, receiver := f.toldTo(who)
+		muted, err := n.muted(tx, g)
+		if err != nil {
+			return err
+		}
+		if err := n.tell(tx, []*fact{g}, receiver, f.key(), muted); err != nil {
 			return err
 		}
 	}
-	return n.endSilences(tx, f)
+	for _, org := range n.tenants(f.site) {
+		if err := n.endSilences(tx, f.to(org)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// told is a receiver as it is noted: of another organisation than the site's, behind its id.
+func (f *fact) told(receiver string) string {
+	if f.tenant == f.Org {
+		return receiver
+	}
+	return f.tenant + "|" + receiver
+}
+
+// toldTo is the inverse of told.
+func (f *fact) toldTo(who string) (g *fact, receiver string) {
+	org, receiver, other := strings.Cut(who, "|")
+	if !other {
+		return f, who
+	}
+	return f.to(org), receiver
 }
 
 // wake makes clock look at the timers.
@@ -264,10 +312,14 @@ func (n *Notifier) still(ctx context.Context, tx *store.Tx, t timer) (*fact, err
 	if err != nil {
 		return nil, n.endTimer(tx, t)
 	}
-	f, err := n.fact(tx, e, rec.Data)
+	f, err := n.fact(ctx, e, rec.Data)
 	if err != nil {
 		return nil, err
 	}
+	if f == nil {
+		return nil, n.endTimer(tx, t)
+	}
+	f.tenant = t.spec.Org
 	muted, err := n.muted(tx, f)
 	if err != nil || muted.state == "" {
 		return f, err
@@ -281,7 +333,7 @@ func (n *Notifier) endTimer(tx *store.Tx, t timer) error {
 
 // putOff records that a step was silenced or inhibited, and looks again when that ends.
 func (n *Notifier) putOff(tx *store.Tx, t timer, f *fact, v verdict) error {
-	d := Delivery{Org: t.org, Site: t.site, Channel: routeChannel(t.org, t.spec.Name), Alert: t.alert, State: v.state, Reason: v.reason,
+	d := Delivery{Org: t.spec.Org, Site: t.place(), Channel: routeChannel(t.spec.Org, t.spec.Name), Alert: t.alert, State: v.state, Reason: v.reason,
 		Updated: n.now(), Message: n.message(f)}
 	if _, err := add(tx, d); err != nil {
 		return err
@@ -300,7 +352,7 @@ func (n *Notifier) fire(ctx context.Context, tx *store.Tx, timers []timer, facts
 	if t.step > 0 || t.fired > 0 || len(facts) > 1 {
 		key = fmt.Sprintf("%s/%s/%d/%d", key, t.route, t.step, t.fired)
 	}
-	receivers, err := n.receivers(ctx, t.org, t.spec)
+	receivers, err := n.present(ctx, t.spec)
 	if err != nil {
 		return err
 	}
@@ -310,7 +362,7 @@ func (n *Notifier) fire(ctx context.Context, tx *store.Tx, timers []timer, facts
 		}
 		for _, f := range facts {
 			const insert = `INSERT INTO notify_told (org, site, alert, receiver) VALUES (?, ?, ?, ?) ON CONFLICT (org, site, alert, receiver) DO NOTHING`
-			if err := tx.Exec(insert, f.Org, f.SiteName, f.alert.ID, r); err != nil {
+			if err := tx.Exec(insert, f.Org, f.SiteName, f.alert.ID, f.told(r)); err != nil {
 				return err
 			}
 		}

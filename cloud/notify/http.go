@@ -234,7 +234,7 @@ func (n *Notifier) checkReceivers(r *route.Request, s Sending) ([]string, error)
 			}
 		}
 	}
-	return n.receivers(r.Context(), s.Org, plan{Step: Step{Users: s.Users, Roles: s.Roles, Channels: s.Channels}, Domain: s.Domain})
+	return n.receivers(r.Context(), plan{Step: Step{Users: s.Users, Roles: s.Roles, Channels: s.Channels}, Domain: s.Domain})
 }
 
 func (n *Notifier) sendTo(tx *store.Tx, s Sending, key, to string) error {

@@ -61,6 +61,11 @@ type Options struct {
 	// Acknowledge notes that somebody takes care of an alert; nil = links to acknowledge are not made.
 	Acknowledge func(ctx context.Context, site store.Site, alert, by string) error
 
+	// Trace is the W3C traceparent that an event belongs to; empty = none. Span begins a step of it,
+	// an attempt to deliver, and returns the traceparent to hand on. Both nil = nobody traces.
+	Trace func(store.Event) string
+	Span  func(channel, parent string) (next string, end func(error))
+
 	Log *slog.Logger // nil = silent
 }
 
@@ -180,22 +185,36 @@ func (n *Notifier) Decide(ctx context.Context) (more bool, err error) {
 	return len(events) == pageEvents, nil
 }
 
-// keep is how long ended deliveries and read notices stay.
-const keep = 90 * 24 * time.Hour
+// How long things stay: ended deliveries and read notices, and notices that nobody reads.
+const (
+	keep       = 90 * 24 * time.Hour
+	keepUnread = 180 * 24 * time.Hour
+)
+
+// maxInbox bounds the notices of one person; the oldest go.
+const maxInbox = 2000
+
+// Forget removes what is kept of a site that is deleted. What stands in inboxes stays, because it
+// was told.
+func (n *Notifier) Forget(tx *store.Tx, s store.Site) error {
+	for _, table := range []string{"notify_alerts", "notify_timers", "notify_told", "notify_acks", "notify_deliveries"} {
+		if err := tx.Exec(`DELETE FROM `+table+` WHERE org = ? AND site = ?`, s.Org, s.Site); err != nil {
+			return fmt.Errorf("forget site in %s: %w", table, err)
+		}
+	}
+	elsewhere := (&fact{Event: store.Event{Org: s.Org, SiteName: s.Site}}).place() // as those know it with whom it was shared
+	if err := tx.Exec(`DELETE FROM notify_deliveries WHERE site = ?`, elsewhere); err != nil {
+		return fmt.Errorf("forget site in notify_deliveries: %w", err)
+	}
+	return nil
+}
 
 // sweep deletes what has ended long ago, now and then.
 func (n *Notifier) sweep(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		old := store.Millis(n.now().Add(-keep))
-		err := n.db.Update(ctx, func(tx *store.Tx) error {
-			return errors.Join(
-				tx.Exec(`DELETE FROM notify_deliveries WHERE updated < ? AND state NOT IN ('due', 'hub')`, old),
-				tx.Exec(`DELETE FROM notify_inbox WHERE seen > 0 AND seen < ?`, old),
-				tx.Exec(`DELETE FROM notify_acks WHERE expires < ?`, old),
-				tx.Exec(`DELETE FROM notify_silences WHERE ends > 0 AND ends < ?`, old))
-		})
+		err := n.clean(ctx)
 		if err != nil && ctx.Err() == nil {
 			n.log.Error("old notifications not deleted", "err", err)
 		}
@@ -204,6 +223,22 @@ func (n *Notifier) sweep(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// clean deletes what sweep is for.
+func (n *Notifier) clean(ctx context.Context) error {
+	const surplus = `DELETE FROM notify_inbox WHERE id IN (SELECT id FROM
+		(SELECT id, ROW_NUMBER() OVER (PARTITION BY person ORDER BY id DESC) AS nth FROM notify_inbox) AS ranked WHERE nth > ?)`
+	old, older := store.Millis(n.now().Add(-keep)), store.Millis(n.now().Add(-keepUnread))
+	return n.db.Update(ctx, func(tx *store.Tx) error {
+		return errors.Join(
+			tx.Exec(`DELETE FROM notify_deliveries WHERE updated < ? AND state <> 'due'`, old),
+			tx.Exec(`DELETE FROM notify_inbox WHERE seen > 0 AND seen < ?`, old),
+			tx.Exec(`DELETE FROM notify_inbox WHERE seen = 0 AND at < ?`, older),
+			tx.Exec(surplus, maxInbox),
+			tx.Exec(`DELETE FROM notify_acks WHERE expires < ?`, old),
+			tx.Exec(`DELETE FROM notify_silences WHERE ends > 0 AND ends < ?`, old))
+	})
 }
 
 func rank(s edge.Severity) int {

@@ -219,7 +219,7 @@ func scanPolicy(r *sql.Rows) (p Policy, err error) {
 
 // policies lists those of an organisation that match an alert now.
 func (n *Notifier) policies(tx *store.Tx, f *fact) ([]Policy, error) {
-	rows, err := tx.Query(`SELECT spec FROM notify_routes WHERE org = ? ORDER BY id`, f.Org)
+	rows, err := tx.Query(`SELECT spec FROM notify_routes WHERE org = ? ORDER BY id`, f.tenant)
 	all, err := store.Collect(rows, err, scanPolicy)
 	if err != nil {
 		return nil, fmt.Errorf("read routes: %w", err)

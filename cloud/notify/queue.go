@@ -111,11 +111,14 @@ func stateOf(tx *store.Tx, org, channel, key string) (State, error) {
 	return State(s), err
 }
 
-// due lists at most limit deliveries to be sent now, oldest first, but for those that another
-// process than owner has claimed and may be sending.
+// due lists at most limit deliveries to be sent now, but for those that another process than owner
+// has claimed and may be sending: the oldest of each channel, then the next of each, so that what
+// one channel cannot take holds up no other.
 func due(ctx context.Context, db *store.DB, owner string, now time.Time, limit int) ([]Delivery, error) {
-	const query = `SELECT ` + deliveryColumns + ` FROM notify_deliveries
-		WHERE state = 'due' AND due <= ? AND (owner = '' OR owner = ? OR claimed <= ?) ORDER BY id LIMIT ?`
+	const query = `SELECT ` + deliveryColumns + ` FROM notify_deliveries JOIN
+		(SELECT id AS chosen, ROW_NUMBER() OVER (PARTITION BY channel ORDER BY id) AS nth FROM notify_deliveries
+			WHERE state = 'due' AND due <= ? AND (owner = '' OR owner = ? OR claimed <= ?)) AS waiting ON chosen = id
+		ORDER BY nth, id LIMIT ?`
 	rows, err := db.Query(ctx, query, store.Millis(now), owner, store.Millis(now), limit)
 	return store.Collect(rows, err, scanDelivery)
 }

@@ -184,7 +184,14 @@ func (s *sender) DeliverJob(ctx context.Context, j deliver.Job) error {
 	if !ok || !mine {
 		return &deliver.RetryAfter{Wait: claimFor, Err: errElsewhere}
 	}
-	return s.deliver(ctx, d)
+	if d.Message.Trace == "" || s.n.o.Span == nil {
+		return s.deliver(ctx, d)
+	}
+	next, end := s.n.o.Span(d.Channel, d.Message.Trace)
+	d.Message.Trace = next
+	err = s.deliver(ctx, d)
+	end(err)
+	return err
 }
 
 // channel finds the channel of a name; nil when there is none.

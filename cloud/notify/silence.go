@@ -32,6 +32,9 @@ type Silence struct {
 // longestSilence bounds a silence: who wants more switches the rule off.
 const longestSilence = 366 * 24 * time.Hour
 
+// maxSilences bounds those of one organisation that have not ended.
+const maxSilences = 500
+
 func (s *Silence) check(now time.Time) error {
 	switch {
 	case !token.Within(s.Domain, s.Org):
@@ -99,7 +102,7 @@ func (n *Notifier) muted(tx *store.Tx, f *fact) (verdict, error) {
 func (n *Notifier) silences(tx *store.Tx, f *fact, now time.Time) ([]Silence, error) {
 	const query = `SELECT spec, ends FROM notify_silences WHERE org = ? AND starts <= ? AND (ends = 0 OR ends > ?)
 		ORDER BY CASE WHEN ends = 0 THEN 0 ELSE 1 END, ends DESC`
-	rows, err := tx.Query(query, f.Org, store.Millis(now), store.Millis(now))
+	rows, err := tx.Query(query, f.tenant, store.Millis(now), store.Millis(now))
 	all, err := store.Collect(rows, err, scanSilence)
 	if err != nil {
 		return nil, fmt.Errorf("read silences: %w", err)
@@ -121,7 +124,7 @@ func (n *Notifier) endSilences(tx *store.Tx, f *fact) error {
 		if !s.UntilCleared || s.From.After(f.At) {
 			continue
 		}
-		open, err := n.openMatching(tx, s)
+		open, err := n.openMatching(tx, f, s)
 		if err != nil {
 			return err
 		}
@@ -135,9 +138,10 @@ func (n *Notifier) endSilences(tx *store.Tx, f *fact) error {
 	return nil
 }
 
-// openMatching counts the open alerts that a silence matches.
-func (n *Notifier) openMatching(tx *store.Tx, s Silence) (int, error) {
-	rows, err := tx.Query(`SELECT site, body FROM notify_alerts WHERE org = ?`, s.Org)
+// openMatching counts the open alerts that a silence matches, of the organisation's sites and of
+// the one that the fact is about.
+func (n *Notifier) openMatching(tx *store.Tx, f *fact, s Silence) (int, error) {
+	rows, err := tx.Query(`SELECT site, body FROM notify_alerts WHERE org = ? OR (org = ? AND site = ?)`, s.Org, f.Org, f.SiteName)
 	matches, err := store.Collect(rows, err, func(r *sql.Rows) (bool, error) {
 		var site, body string
 		var a edge.Alert
@@ -197,6 +201,13 @@ func (n *Notifier) addSilence(r *route.Request) (any, error) {
 	}
 	s.ID = id.String()
 	err = n.db.Update(r.Context(), func(tx *store.Tx) error {
+		var count int
+		if err := tx.QueryRow(`SELECT count(*) FROM notify_silences WHERE org = ? AND (ends = 0 OR ends > ?)`, s.Org, store.Millis(now)).Scan(&count); err != nil {
+			return err
+		}
+		if count >= maxSilences {
+			return invalid("there are %d silences, as many as possible; end some", count)
+		}
 		const insert = `INSERT INTO notify_silences (id, org, domain, spec, starts, ends) VALUES (?, ?, ?, ?, ?, ?)`
 		return tx.Exec(insert, s.ID, s.Org, s.Domain, toJSON(s), store.Millis(s.From), store.Millis(s.Until))
 	})
@@ -208,18 +219,28 @@ func (n *Notifier) addSilence(r *route.Request) (any, error) {
 
 // listSilences lists those of the caller that have not ended; with ?all=true the ended ones too.
 func (n *Notifier) listSilences(r *route.Request) (any, error) {
-	rows, err := n.db.Query(r.Context(), `SELECT spec, ends FROM notify_silences ORDER BY id DESC LIMIT 1000`)
-	all, err := store.Collect(rows, err, scanSilence)
-	if err != nil {
-		return nil, err
+	orgs := []string{""} // all of them
+	if r.Who.Everywhere < token.Viewer {
+		orgs = nil
+		for _, m := range r.Who.Memberships {
+			orgs = append(orgs, token.Organisation(m.Domain))
+		}
+		slices.Sort(orgs)
+		orgs = slices.Compact(orgs)
 	}
-	now, ended := n.now(), r.URL.Query().Get("all") == "true"
-	out := slices.DeleteFunc(all, func(s Silence) bool {
-		over := !s.Until.IsZero() && !s.Until.After(now)
-		return r.Who.Role(s.Domain) < token.Viewer || over && !ended
-	})
-	if len(out) == 0 {
-		out = []Silence{}
+	since := n.now()
+	if r.URL.Query().Get("all") == "true" {
+		since = time.UnixMilli(1)
+	}
+	out := []Silence{}
+	for _, org := range orgs {
+		const query = `SELECT spec, ends FROM notify_silences WHERE (org = ? OR ? = '') AND (ends = 0 OR ends > ?) ORDER BY id DESC LIMIT 1000`
+		rows, err := n.db.Query(r.Context(), query, org, org, store.Millis(since))
+		list, err := store.Collect(rows, err, scanSilence)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, slices.DeleteFunc(list, func(s Silence) bool { return r.Who.Role(s.Domain) < token.Viewer })...)
 	}
 	return map[string][]Silence{"silences": out}, nil
 }
@@ -237,7 +258,8 @@ func (n *Notifier) endSilence(r *route.Request) (any, error) {
 		if err := tx.Exec(`UPDATE notify_silences SET ends = ? WHERE id = ?`, store.Millis(now), s.ID); err != nil {
 			return err
 		}
-		return tx.Exec(`UPDATE notify_timers SET due = ? WHERE org = ? AND muted = 1`, store.Millis(now), s.Org)
+		const wake = `UPDATE notify_timers SET due = ? WHERE muted = 1 AND (org = ? OR route IN (SELECT id FROM notify_routes WHERE org = ?))`
+		return tx.Exec(wake, store.Millis(now), s.Org, s.Org)
 	})
 	n.wake()
 	return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/deliver"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // The prefixes of receivers.
@@ -21,8 +22,23 @@ const (
 // alertKind is the kind of notices about alerts.
 const alertKind = "alert"
 
+// present lists whom a step tells now: of its users, those who still have a role in the domain of
+// the route.
+func (n *Notifier) present(ctx context.Context, p plan) ([]string, error) {
+	if len(p.Users) > 0 && n.o.Members != nil {
+		people, err := n.o.Members(ctx, p.Domain, token.Viewer)
+		if err != nil {
+			return nil, fmt.Errorf("list members of %s: %w", p.Domain, err)
+		}
+		p.Users = slices.DeleteFunc(slices.Clone(p.Users), func(id string) bool {
+			return !slices.ContainsFunc(people, func(person Person) bool { return person.ID == id })
+		})
+	}
+	return n.receivers(ctx, p)
+}
+
 // receivers lists whom a step tells: its channels, its users, and who has its roles now.
-func (n *Notifier) receivers(ctx context.Context, org string, p plan) ([]string, error) {
+func (n *Notifier) receivers(ctx context.Context, p plan) ([]string, error) {
 	var out []string
 	for _, c := range p.Channels {
 		out = append(out, toChannel+c)
@@ -56,7 +72,7 @@ func (n *Notifier) tell(tx *store.Tx, facts []*fact, receiver, key string, muted
 	if len(facts) > 1 { // what the hub delivers itself is left to it, one by one
 		ours = nil
 		for _, f := range facts {
-			if !slices.Contains(f.alert.Actions, name) {
+			if !f.byHub(name) {
 				ours = append(ours, f)
 			} else if err := n.tellChannel(tx, []*fact{f}, name, f.key(), muted); err != nil {
 				return err
@@ -73,7 +89,7 @@ func (n *Notifier) tellChannel(tx *store.Tx, facts []*fact, name, key string, mu
 	f := facts[0]
 	m := n.gather(facts)
 	m.Key = key
-	d := Delivery{Org: f.Org, Site: f.SiteName, Channel: channelName(f.Org, name), Order: f.SiteName + "/" + f.alert.ID,
+	d := Delivery{Org: f.tenant, Site: f.place(), Channel: channelName(f.tenant, name), Order: f.place() + "/" + f.alert.ID,
 		Alert: f.alert.ID, State: Due, Updated: n.now(), Message: m}
 	// Age was judged when the steps began: what is told now is of now.
 	if err := n.judge(tx, &d, f, 1<<62, muted); err != nil {
@@ -92,7 +108,7 @@ func (n *Notifier) tellChannel(tx *store.Tx, facts []*fact, name, key string, mu
 func (n *Notifier) tellUser(tx *store.Tx, facts []*fact, user, key string, muted verdict) error {
 	f := facts[0]
 	m := n.gather(facts)
-	c := Notice{Key: key, Org: f.Org, User: user, Kind: alertKind, Title: m.Title, Text: m.Text, Link: m.Link, Severity: m.Severity, At: f.At}
+	c := Notice{Key: key, Org: f.tenant, User: user, Kind: alertKind, Title: m.Title, Text: m.Text, Link: m.Link, Severity: m.Severity, At: f.At}
 	if f.typ() == edge.AlertRaised {
 		var err error
 		if c.ack, err = n.ackLink(tx, facts, user, m.Title); err != nil {
@@ -143,17 +159,18 @@ func (n *Notifier) digest(ctx context.Context, tx *store.Tx, list []timer) error
 		Text:     "They were raised while the hub was offline:\n" + text.String(),
 		Severity: edge.Info, Link: n.link(t.org, t.site),
 	}
-	receivers, err := n.receivers(ctx, t.org, t.spec)
+	receivers, err := n.present(ctx, t.spec)
 	if err != nil {
 		return err
 	}
-	key := fmt.Sprintf("%s/digest/%s/%d", t.org, t.route, t.id)
+	org := t.spec.Org
+	key := fmt.Sprintf("%s/digest/%s/%d", org, t.route, t.id)
 	for _, r := range receivers {
 		if user, ok := strings.CutPrefix(r, toUser); ok {
-			err = n.Tell(tx, Notice{Key: key, Org: t.org, User: user, Kind: "digest", Title: w.Title, Text: w.Text, Link: w.Link, Severity: w.Severity})
+			err = n.Tell(tx, Notice{Key: key, Org: org, User: user, Kind: "digest", Title: w.Title, Text: w.Text, Link: w.Link, Severity: w.Severity})
 		} else {
 			m := deliver.Message{Key: key, Source: "/" + t.org + "/" + t.site, Type: "notification.digest", At: n.now(), Words: w}
-			_, err = add(tx, Delivery{Org: t.org, Site: t.site, Channel: channelName(t.org, strings.TrimPrefix(r, toChannel)), State: Due, Updated: n.now(), Message: m})
+			_, err = add(tx, Delivery{Org: org, Site: t.place(), Channel: channelName(org, strings.TrimPrefix(r, toChannel)), State: Due, Updated: n.now(), Message: m})
 		}
 		if err != nil {
 			return err
