@@ -273,6 +273,28 @@ func TestADeletedSiteLeavesNothingAndItsNumberIsNotGivenAgain(t *testing.T) {
 	}
 }
 
+// Of millions of events few are about alerts: whoever follows those must not read the others.
+func TestEventsOfAlertsAreFoundByTheirIndex(t *testing.T) {
+	db := open(t)
+	if IsURL(where(t)) {
+		t.Skip("PostgreSQL plans by statistics")
+	}
+	rows, err := db.read.Query(`EXPLAIN QUERY PLAN `+notifyEvents, 0, 10)
+	must(t, err)
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		must(t, rows.Scan(&id, &parent, &unused, &detail))
+		plan.WriteString(detail + "\n")
+	}
+	must(t, rows.Err())
+	if !strings.Contains(plan.String(), "events_alerts") {
+		t.Errorf("the plan is\n%s", plan.String())
+	}
+}
+
 // where is as storetest.Where, which this package's own tests cannot import.
 func where(t *testing.T) string {
 	t.Helper()
