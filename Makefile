@@ -9,7 +9,7 @@ CMDS      := headcount headcount-cloud headcount-demo
 # The packages that have tests under a build tag.
 tagged = $$(grep -rl --include='*_test.go' '^//go:build.*$(1)' . | xargs -n1 dirname | sort -u)
 
-.PHONY: run test check build bench deb fmt vet lint race fuzz integration postgres browser tools sizes go-present
+.PHONY: run test check build bench deb fmt vet lint race fuzz integration postgres browser systems tools sizes go-present
 
 run: go-present
 	@mkdir -p bin && $(GO) build -ldflags '-X main.version=$(VERSION)' -o bin/headcount-demo ./cmd/headcount-demo
@@ -74,6 +74,10 @@ postgres: tools
 
 browser: tools
 	$(GO) test -tags browser -run Browser -timeout 5m -count=1 $(call tagged,browser)
+
+# Every feature of docs/systems.md against a started demo, with real clients: a line each.
+systems: tools
+	cmd/headcount-demo/systems/lab $(GO) test -tags systems -run TestSystems$$ -v -count=1 -timeout 45m ./cmd/headcount-demo
 
 # Installs from Debian and npm what the integration and browser tests need.
 tools:

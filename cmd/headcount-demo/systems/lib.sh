@@ -10,7 +10,7 @@
 # the lab's), runs the commands and compares. A check that ends with 0 works; `missing WHY` ends one that cannot.
 set -euo pipefail
 export T=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$T"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$T"' EXIT
 trap 'echo "line $LINENO: $BASH_COMMAND" >&2' ERR
 
 login() { # URL EMAIL PASSWORD
@@ -32,21 +32,23 @@ soon() {
 }
 # proven PACKAGE TEST... runs Go tests with these exact names and insists that each of them passed.
 proven() {
-	local pkg=$1 IFS='|'
+	local pkg=$1 name names
 	shift
-	(cd "$ROOT" && go test -v -timeout 5m ${TAGS:+-tags "$TAGS"} -run "^($*)\$" "$pkg") >"$T/test" 2>&1 || wrong "$pkg $*: $(grep -vE '^(=== |ok )' "$T/test" | tail -n 15)"
-	local name
-	IFS=' '
-	for name in ${*//|/ }; do grep -q -- "--- PASS: $name " "$T/test" || wrong "$pkg: $name did not run"; done
+	names=$(IFS='|'; echo "$*")
+	(cd "$ROOT" && go test -v -timeout 5m -tags "${TAGS:-none}" -run "^($names)\$" "$pkg") >"$T/test" 2>&1 || wrong "$pkg $*: $(grep -vE '^(=== |ok )' "$T/test" | tail -n 15)"
+	for name; do grep -q -- "--- PASS: $name " "$T/test" || wrong "$pkg: $name did not run"; done
 }
-# restart NAME kills a process of the lab (-9) and waits for the one that takes its place.
+# kill9 NAME ends a process of the lab (cloud, hub) as a power cut does; back URL waits for the one that takes its place.
 kill9() { kill -9 "$(cat "$DIR/$1.pid")"; }
 back() { for _ in $(seq 150); do curl -fso /dev/null "$1/health/live" && return; sleep 0.2; done; wrong "$1 does not come back"; }
 
 TOKEN=$(login "$CLOUD" "$EMAIL" "$PASSWORD")
 LABTOKEN=$(login "$LAB" ann@acme.example "correct horse battery")
+# as NAME prints the header of another user of the lab: bob operates, mia manages, vic looks, eve belongs to globex.
+as() { echo "Authorization: Bearer $(login "$LAB" "$1@acme.example" "correct horse battery")"; }
+
 export TOKEN LABTOKEN A="Authorization: Bearer $TOKEN" L="Authorization: Bearer $LABTOKEN"
-export SITE=$(curl -fsS "$CLOUD/v1/sites" -H "$A" | jq -r '.sites[0].site')
+export SITE=$(curl -fsS "$CLOUD/v1/sites" -H "$A" | jq -r '.sites[0].id')
 
 shown=$(sed -n 's/^# \$ //p' "$0")
 if [ -n "$shown" ]; then
