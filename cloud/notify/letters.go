@@ -33,7 +33,7 @@ type Letter struct {
 	Due      time.Time        `json:"due,omitzero"` // not sent before
 	Updated  time.Time        `json:"updated"`
 	Webhook  string           `json:"webhook,omitempty"` // the channel's name within the organisation
-	Message  *deliver.Message `json:"message,omitempty"` // in full
+	Message  *deliver.Message `json:"message,omitempty"` // in full, but for the text of what is for one person only
 }
 
 func letter(d Delivery, full bool) Letter {
@@ -45,9 +45,9 @@ func letter(d Delivery, full bool) Letter {
 	}
 	if full {
 		m := d.Message
-		m.Ack = "" // acknowledges for whoever has it
-		if m.Type == mailType {
-			m.Text = ""
+		m.Ack = ""          // acknowledges for whoever has it
+		if d.Target != "" { // what one person is told may hold a secret, such as a link to answer in their name
+			m.Text, m.Link, m.Data = "", "", nil
 		}
 		l.Message = &m
 	}

@@ -196,7 +196,7 @@ const maxInbox = 2000
 
 // Forget removes what is kept of a site that is deleted. What stands in inboxes stays, because it
 // was told.
-func (n *Notifier) Forget(tx *store.Tx, s store.Site) error {
+func Forget(tx *store.Tx, s store.Site) error {
 	for _, table := range []string{"notify_alerts", "notify_timers", "notify_told", "notify_acks", "notify_deliveries"} {
 		if err := tx.Exec(`DELETE FROM `+table+` WHERE org = ? AND site = ?`, s.Org, s.Site); err != nil {
 			return fmt.Errorf("forget site in %s: %w", table, err)

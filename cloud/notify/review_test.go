@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,7 +155,7 @@ func TestADeletedSiteIsForgottenAndDoesNotComeBack(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(d.n.Forget(tx, s), tx.DeleteSite(s.ID))
+		return errors.Join(Forget(tx, s), tx.DeleteSite(s.ID))
 	}))
 	d.later(2 * time.Hour)
 	for _, table := range []string{"notify_alerts", "notify_timers", "notify_told", "notify_acks", "notify_deliveries"} {
@@ -199,5 +200,22 @@ func TestInboxesAreBounded(t *testing.T) {
 		if count != want {
 			t.Errorf("%s has %d notices, want %d", who, count, want)
 		}
+	}
+}
+
+// A notice may hold a link by which its reader answers in their own name; managers who look at
+// deliveries must not get it.
+func TestWhatIsForOnePersonIsNotShownToManagers(t *testing.T) {
+	d := newDesk(t)
+	d.n.o.Mail = d.rec
+	d.must(d.n.reload(t.Context()))
+	d.must(d.db.Update(t.Context(), func(tx *store.Tx) error {
+		return d.n.Tell(tx, Notice{Key: "k", Org: "acme", User: "ada", Kind: "workorder.approval", Title: "WO-1", Text: "approve it", Link: "https://hc.example.org/v1/approvals/SECRET"})
+	}))
+	list := d.call(admin, "GET", "/v1/deliveries?org=acme", nil, 200)["deliveries"].([]any)
+	id := list[0].(map[string]any)["id"]
+	got := d.call(admin, "GET", fmt.Sprintf("/v1/dead-letters/%v", id), nil, 200)["raw"].(string)
+	if strings.Contains(got, "SECRET") || strings.Contains(got, "approve it") || !strings.Contains(got, "WO-1") {
+		t.Errorf("a manager is shown %s", got)
 	}
 }

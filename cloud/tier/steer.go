@@ -8,9 +8,11 @@ import (
 
 	"github.com/headcount-hub/headcount/cloud/accounts"
 	"github.com/headcount-hub/headcount/cloud/analytics"
+	"github.com/headcount-hub/headcount/cloud/notify"
 	"github.com/headcount-hub/headcount/cloud/steer"
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/cloud/twin"
+	"github.com/headcount-hub/headcount/cloud/workorders"
 	"github.com/headcount-hub/headcount/sync/wire"
 )
 
@@ -30,7 +32,7 @@ func (t *Tier) openSteer(ctx context.Context) (part, error) {
 	}
 	err = t.twin.Open(ctx, twin.Hooks{
 		Desired: t.desired, Acknowledged: t.steer.KeepAcknowledgement, Enrolled: t.bus.Enrolled, Revoke: t.bus.Revoke,
-		Forget: []func(*store.Tx, store.Site) error{t.steer.Forget, analytics.Forget}, Moved: func(s store.Site) { t.steer.PushAuth(s) },
+		Forget: []func(*store.Tx, store.Site) error{t.steer.Forget, analytics.Forget, notify.Forget, workorders.Forget}, Moved: func(s store.Site) { t.steer.PushAuth(s) },
 	})
 	return part{routes: t.steer.Routes(), run: t.steer.Run}, err
 }

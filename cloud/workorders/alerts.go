@@ -65,14 +65,15 @@ func (r *Rule) matches(site string, a *edge.Alert) bool {
 	return (match || r.Alert == "") && (r.Site == "" || r.Site == site) && slices.Index(severities, a.Severity) >= slices.Index(severities, r.MinSeverity)
 }
 
-// home is the first of a site's domains that is of its own organisation.
+// home is the first of a site's domains that is of its own organisation; empty when the site was
+// given to another one.
 func (m *Module) home(s store.Site) string {
 	for _, d := range m.o.Domains(s) {
 		if token.Organisation(d) == s.Org {
 			return d
 		}
 	}
-	return s.Org
+	return ""
 }
 
 // priorityOf is the priority of an alert that nobody has given one.
@@ -120,6 +121,9 @@ func (m *Module) fromAlert(r *route.Request) (any, error) {
 	}
 	if fresh {
 		return m.created(r, o)
+	}
+	if r.Who.Role(o.Domain) < token.Viewer {
+		return nil, route.Problem(http.StatusConflict, "the alert has a work order already, in another domain than yours")
 	}
 	return m.answer(r, o)
 }
@@ -223,7 +227,7 @@ func (m *Module) nextAlerts(ctx context.Context) (more bool, err error) {
 			if err != nil || now.Position >= uint64(e.ID) {
 				return err // another process was faster
 			}
-			if err := m.heed(tx, e); err != nil {
+			if err := m.heed(ctx, tx, e); err != nil {
 				return err
 			}
 			return tx.PutCursor(follower, store.Cursor{Position: uint64(e.ID), Tag: follower})
@@ -236,7 +240,7 @@ func (m *Module) nextAlerts(ctx context.Context) (more bool, err error) {
 }
 
 // heed does what one event asks for.
-func (m *Module) heed(tx *store.Tx, e store.Event) error {
+func (m *Module) heed(ctx context.Context, tx *store.Tx, e store.Event) error {
 	raised := e.Type == string(edge.AlertRaised)
 	if !raised && e.Type != string(edge.AlertCleared) {
 		return nil
@@ -251,14 +255,14 @@ func (m *Module) heed(tx *store.Tx, e store.Event) error {
 		return nil
 	}
 	if raised {
-		return m.openByRule(tx, e, a)
+		return m.openByRule(ctx, tx, e, a)
 	}
 	return m.alertCleared(tx, e, a)
 }
 
 // openByRule opens the order of an alert by the first rule that matches; history that arrives
 // late and alerts that are over open none.
-func (m *Module) openByRule(tx *store.Tx, e store.Event, a edge.Alert) error {
+func (m *Module) openByRule(ctx context.Context, tx *store.Tx, e store.Event, a edge.Alert) error {
 	if now, err := tx.Alert(e.Site, a.ID); e.Backfill || err == nil && now.Alert.State == edge.StateCleared {
 		return nil
 	}
@@ -272,10 +276,11 @@ func (m *Module) openByRule(tx *store.Tx, e store.Event, a edge.Alert) error {
 		return nil
 	}
 	rule := rules[i]
-	site, err := tx.Site(e.Org, e.SiteName, m.now())
-	if err != nil {
-		return err
+	found, err := m.db.FindSites(ctx, e.Org, e.SiteName)
+	if err != nil || len(found) != 1 || m.home(found[0]) == "" {
+		return err // deleted, or given away
 	}
+	site := found[0]
 	w := Wanted{
 		Org: e.Org, Site: e.SiteName, Domain: rule.domain(m.home(site)), Priority: rule.Priority, Assignee: rule.Assignee, Labels: rule.Labels, AutoResolve: rule.AutoResolve,
 	}

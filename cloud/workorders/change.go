@@ -1,6 +1,7 @@
 package workorders
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -231,12 +232,30 @@ func (m *Module) erase(r *route.Request, o Order) (any, error) {
 	return nil, nil
 }
 
+// parts are the tables of what belongs to orders.
+var parts = []string{"history", "timers", "tasks", "approvals", "notes", "notelog", "guests", "attachments"}
+
+// Forget removes the work orders of a site that is deleted, with all that belongs to them; the sweep
+// removes the files.
+func Forget(tx *store.Tx, s store.Site) error {
+	for _, table := range parts {
+		const of = ` WHERE workorder IN (SELECT id FROM workorders_orders WHERE org = ? AND site = ?)`
+		if err := tx.Exec(`DELETE FROM workorders_`+table+of, s.Org, s.Site); err != nil {
+			return fmt.Errorf("forget site in workorders_%s: %w", table, err)
+		}
+	}
+	if err := tx.Exec(`DELETE FROM workorders_orders WHERE org = ? AND site = ?`, s.Org, s.Site); err != nil {
+		return fmt.Errorf("forget site in workorders_orders: %w", err)
+	}
+	return nil
+}
+
 // remove forgets an order with all that belongs to it; the event that tells of it stays.
 func (m *Module) remove(tx *store.Tx, o *Order, by actor, reason string) error {
 	if err := m.tell(tx, o, "deleted", by, Change{Why: reason}); err != nil {
 		return err
 	}
-	for _, table := range []string{"history", "timers", "tasks", "approvals", "notes", "notelog", "guests", "attachments"} {
+	for _, table := range parts {
 		if err := tx.Exec(`DELETE FROM workorders_`+table+` WHERE workorder = ?`, o.ID); err != nil {
 			return err
 		}

@@ -171,7 +171,7 @@ func (r *rig) ofSite(req *route.Request) ([]string, error) {
 		return nil, route.ErrNotFound
 	}
 	req.Found = sites[0]
-	return []string{sites[0].Org}, nil
+	return sites[0].Domains, nil
 }
 
 // call sends JSON as somebody, wants a status, and reads the answer into out.
