@@ -38,6 +38,7 @@ var made = []struct{ path, body, id string }{
 	{"/v1/orgs/{org}/domains", `{"domain":"acme/south","name":"South"}`, "north"},
 	{"/v1/users", `{"email":"%[1]s@acme.example","name":"U","domain":"%[2]s","role":"viewer","password":"correct horse battery staple"}`, ""},
 	{"/v1/work-orders", `{"org":"acme","site":"%[1]s","title":"Lamp"}`, ""},
+	{"/v1/orgs/{org}/webhooks", `{"name":"x","url":"http://127.0.0.1:9/","active":false}`, ""},
 	{"/v1/silences", `{"org":"acme","domain":"%[2]s","match":{"rules":["over"]},"until_cleared":true,"reason":"drill"}`, ""},
 }
 
@@ -83,6 +84,13 @@ func newMatrix(t *testing.T) *matrix {
 		open, err := m.tier.db.CountOpenAlerts(t.Context())
 		must(t, err)
 		return len(open) >= 3
+	})
+	eventually(t, "analytics have taken in what there is", func() bool { // it writes tables that are compared
+		at, err := m.tier.db.Cursor(t.Context(), "analytics")
+		must(t, err)
+		newest, err := m.tier.db.NewestEvent(t.Context())
+		must(t, err)
+		return int64(at.Position) >= newest
 	})
 	rt, err := m.tier.router()
 	must(t, err)

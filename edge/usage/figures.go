@@ -24,8 +24,12 @@ type Figures struct {
 	OverMinutes     *float64   `json:"over_capacity_minutes"` // null without capacity
 	Spells          int64      `json:"spells"`                // times that it became occupied
 	DwellMinutes    *float64   `json:"dwell_minutes"`         // mean length of a spell
-	TurnoverPerDay  *float64   `json:"turnover_per_day"`      // spells in 24 h of known time
+	TurnoverPerDay  *float64   `json:"turnover_per_day"`      // spells in 24 h of known time; null below 6 h of it
 }
+
+// leastTurnover is how much must be known for a number of spells per day, in milliseconds: a few
+// minutes would give thousands.
+const leastTurnover = int64(6 * time.Hour / time.Millisecond)
 
 // Figures makes figures of totals.
 func (t Totals) Figures() Figures {
@@ -38,8 +42,10 @@ func (t Totals) Figures() Figures {
 	if t.Known > 0 {
 		at := time.UnixMilli(t.PeakAt).UTC()
 		f.Min, f.Max, f.PeakAt = &t.Min, &t.Max, &at
-		turnover := round(float64(t.Spells) * 86_400_000 / float64(t.Known))
-		f.TurnoverPerDay = &turnover
+		if t.Known >= leastTurnover {
+			turnover := round(float64(t.Spells) * 86_400_000 / float64(t.Known))
+			f.TurnoverPerDay = &turnover
+		}
 		if t.Capacity > 0 {
 			f.PeakUtilisation = Share(int64(t.Max), int64(t.Capacity))
 		}
