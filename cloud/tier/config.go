@@ -33,6 +33,7 @@ type Config struct {
 	Notify        Notify         `yaml:"notify"`
 	Bus           Bus            `yaml:"bus"`
 	Agent         Agent          `yaml:"agent"`
+	Sinks         Sinks          `yaml:"sinks"`
 
 	Version string       `yaml:"-"` // of the program, as it is shown
 	Log     *slog.Logger `yaml:"-"` // nil = silent
@@ -142,7 +143,7 @@ func (c *Config) resolve(dir string) {
 			paths = append(paths, &c.Organisations[i].Webhooks[j].SecretFile)
 		}
 	}
-	for _, p := range append(paths, c.Accounts.paths()...) {
+	for _, p := range append(append(paths, c.Accounts.paths()...), c.Sinks.paths()...) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -170,6 +171,7 @@ func (c *Config) check() error {
 	c.WorkOrders.check(bad)
 	c.Mail.check(bad)
 	c.Agent.check(bad)
+	c.Sinks.check(bad)
 	if (c.NATS.Certificate == "") != (c.NATS.Key == "") {
 		bad("nats: certificate and key belong together")
 	}

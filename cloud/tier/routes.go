@@ -38,6 +38,7 @@ func (t *Tier) newParts(ctx context.Context) error {
 		(*Tier).openPublish,
 		(*Tier).openServices,
 		(*Tier).openAssist,
+		(*Tier).openForward,
 		(*Tier).openHealth,
 	} {
 		p, err := build(t, ctx)
