@@ -66,6 +66,7 @@ func (in *Ingest) apply(ctx context.Context, follower string, place store.Cursor
 // commit is one transaction.
 func (in *Ingest) commit(ctx context.Context, follower string, place store.Cursor, items []item) error {
 	var g *group
+	end := in.begin(items)
 	err := in.cfg.DB.Update(ctx, func(tx *store.Tx) error {
 		g = newGroup(in, tx)
 		for i := range items {
@@ -78,6 +79,7 @@ func (in *Ingest) commit(ctx context.Context, follower string, place store.Curso
 		}
 		return movePlace(tx, follower, place)
 	})
+	end(err)
 	if err != nil {
 		return err
 	}
@@ -86,6 +88,25 @@ func (in *Ingest) commit(ctx context.Context, follower string, place store.Curso
 		in.push(ctx, site, resend)
 	}
 	return nil
+}
+
+// begin tells whoever traces of the batches, and later what became of them.
+func (in *Ingest) begin(items []item) (end func(error)) {
+	var ends []func(error)
+	for i := range items {
+		it := &items[i]
+		if in.cfg.Begin == nil || it.err != nil {
+			continue
+		}
+		if f := in.cfg.Begin(it.org, it.site, it.header, &it.batch); f != nil {
+			ends = append(ends, f)
+		}
+	}
+	return func(err error) {
+		for _, f := range ends {
+			f(err)
+		}
+	}
 }
 
 // movePlace notes how far the stream was read; another replica may be further already.

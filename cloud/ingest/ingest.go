@@ -52,6 +52,10 @@ type Config struct {
 	// Complete adds to the answer to a heartbeat of a site; nil = nothing.
 	Complete func(ctx context.Context, org, site string, h *wire.HeartbeatReply)
 
+	// Begin is told of each batch before it is applied, and what became of it by the function that
+	// it returns, which may be nil. Nil = nobody traces.
+	Begin func(org, site string, header map[string][]string, b *wire.Batch) (end func(error))
+
 	// MakeStream makes the stream of an organisation anew when it is gone, because the NATS server
 	// lost its store; hubs wait until there is one. Nil = somebody else does.
 	MakeStream func(ctx context.Context, org string) error

@@ -32,6 +32,7 @@ type Config struct {
 	Mail          Mail           `yaml:"mail"`
 	Notify        Notify         `yaml:"notify"`
 	Bus           Bus            `yaml:"bus"`
+	Telemetry     Telemetry      `yaml:"telemetry"`
 	Agent         Agent          `yaml:"agent"`
 	Sinks         Sinks          `yaml:"sinks"`
 
@@ -170,6 +171,7 @@ func (c *Config) check() error {
 	c.Accounts.check(bad)
 	c.WorkOrders.check(bad)
 	c.Mail.check(bad)
+	c.Telemetry.check(bad)
 	c.Agent.check(bad)
 	c.Sinks.check(bad)
 	if (c.NATS.Certificate == "") != (c.NATS.Key == "") {

@@ -68,6 +68,7 @@ func (t *Tier) openNotify(ctx context.Context) (part, error) {
 	}
 	t.notify, err = notify.New(ctx, notify.Options{
 		DB: t.db, Webhooks: hooks, Mail: mailer, Push: push, Public: t.PublicURL, Private: t.cfg.Notify.AllowPrivate,
+		Trace: t.traceOf(), Span: t.deliverySpan(),
 		Members: t.notifyMembers(), User: t.notifyUser(), Domains: twin.Domains, Log: t.cfg.Log,
 		Acknowledge: func(ctx context.Context, s store.Site, alert, by string) error {
 			_, err := t.twin.Acknowledge(ctx, s, alert, by, "")

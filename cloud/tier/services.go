@@ -24,7 +24,7 @@ type Bus struct {
 // openPublish tells systems outside about events.
 func (t *Tier) openPublish(context.Context) (part, error) {
 	t.publish = publish.New(publish.Options{
-		DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), Ensure: t.bus.EnsureEvents, Readings: t.cfg.Bus.Readings, Log: t.cfg.Log,
+		DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), Ensure: t.bus.EnsureEvents, Readings: t.cfg.Bus.Readings, Trace: t.traceOf(), Log: t.cfg.Log,
 	})
 	checks := func(context.Context) []check {
 		c := check{Name: "publish", Status: up}

@@ -29,6 +29,7 @@ import (
 	"github.com/headcount-hub/headcount/cloud/twin"
 	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/live"
+	"github.com/headcount-hub/headcount/sync/trace"
 )
 
 // The files of a data directory.
@@ -65,6 +66,8 @@ type Tier struct {
 	accounts *accounts.Accounts
 	steer    *steer.Steer
 	publish  *publish.Publisher
+	tracer   *trace.Tracer // nil = nobody traces
+	traces   trace.Memory  // which events belong to which trace
 	services *services.Catalogue
 
 	listener    net.Listener
@@ -109,8 +112,11 @@ func (t *Tier) start(ctx context.Context) error {
 		return err
 	}
 	log := t.cfg.Log
+	if err := t.openTracer(); err != nil {
+		return err
+	}
 	t.twin = twin.New(t.db, log)
-	t.ingest = ingest.New(ingest.Config{DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), MakeStream: t.bus.EnsureOrg, Projector: t.twin, Complete: t.complete, Log: log})
+	t.ingest = ingest.New(ingest.Config{DB: t.db, Conn: t.bus.Conn(), JetStream: t.bus.JetStream(), MakeStream: t.bus.EnsureOrg, Projector: t.twin, Complete: t.complete, Begin: t.traceBatch(), Log: log})
 	t.socket = socket.New(t.db, states{t}, twin.StateEvent, twin.Domains)
 	t.metrics.watch(t)
 	if err := t.newParts(ctx); err != nil {
@@ -122,6 +128,7 @@ func (t *Tier) start(ctx context.Context) error {
 	if err := t.openAdmin(); err != nil {
 		return err
 	}
+	t.wg.Go(func() { t.tracer.Run(t.ctx) })
 	t.wg.Go(func() { t.db.Watch(t.ctx, watchInterval) })
 	for _, p := range t.parts {
 		if p.run != nil {

@@ -34,6 +34,7 @@ func (b *builder) build() *Config {
 	c.Uplink = b.uplink()
 	c.Storage = b.storage()
 	c.HTTP = b.http()
+	c.Telemetry = b.telemetry()
 	return c
 }
 
@@ -258,6 +259,14 @@ func (b *builder) defaultDir() string {
 		return b.opts.Dir
 	}
 	return dir
+}
+
+func (b *builder) telemetry() *Telemetry {
+	n := b.root.get("telemetry")
+	if n == nil {
+		return nil
+	}
+	return &Telemetry{OTLP: n.str("otlp"), Sample: n.number("sample")}
 }
 
 func (b *builder) http() HTTP {

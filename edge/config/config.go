@@ -30,6 +30,8 @@ type Config struct {
 	Storage Storage
 	HTTP    HTTP
 
+	Telemetry *Telemetry // nil: nobody traces
+
 	Path     string   // the file it came from
 	Hash     string   // SHA-256 of the effective document, hex
 	Warnings []string // what is allowed but probably not meant, each with its place
@@ -101,6 +103,12 @@ type Uplink struct {
 	CredentialsFile string // may be empty
 	CAFile          string // may be empty
 	Org             string // empty = that of the credentials
+}
+
+// Telemetry is where traces are sent.
+type Telemetry struct {
+	OTLP   string  // address of a collector
+	Sample float64 // share of traces begun here, 0 to 1
 }
 
 // Storage says where and how much the hub remembers.

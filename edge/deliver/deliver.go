@@ -28,6 +28,7 @@ type Message struct {
 	Subject string                  `json:"subject,omitempty"` // what it is about; may be empty
 	At      time.Time               `json:"at"`                // when it happened
 	Data    json.RawMessage         `json:"data,omitempty"`    // a JSON object
+	Trace   string                  `json:"trace,omitempty"`   // W3C traceparent of what it belongs to; empty = none
 	To      []string                `json:"to,omitempty"`      // addresses; empty = those of the channel
 	Words   `json:"words,omitzero"` // for channels that people read
 }

@@ -23,6 +23,7 @@ import (
 const (
 	HeaderSignature = "Headcount-Signature"
 	HeaderKey       = "Idempotency-Key"
+	HeaderTrace     = "Traceparent" // W3C trace context, where the event belongs to a trace
 )
 
 // Webhook is a channel that posts messages to a URL. Any 2xx means delivered. 4xx but 408, 425 and
@@ -79,6 +80,9 @@ func (w *Webhook) Deliver(ctx context.Context, m Message) error {
 	}
 	header.Set("Content-Type", contentType)
 	header.Set(HeaderKey, m.Key)
+	if m.Trace != "" {
+		header.Set(HeaderTrace, m.Trace)
+	}
 	if len(w.opts.Secret) > 0 {
 		header.Set(HeaderSignature, Sign(w.opts.Secret, body, time.Now()))
 	}

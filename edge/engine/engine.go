@@ -27,7 +27,23 @@ type Options struct {
 	// Hide makes a pseudonym of a badge, before anything is stored of it: always the same of the
 	// same one. Without it badges are left out. It may be called from any goroutine.
 	Hide func(badge string) string
+
+	// Trace names the trace that a call belongs to, by its context; empty = none. Traced is told,
+	// by the engine's goroutine after the sync, which records were written together with such
+	// calls, and which events were written by themselves; it must not block. Both nil = nobody traces. Neither changes what is written.
+	Trace  func(context.Context) string
+	Traced func(Traced)
 }
+
+// Traced is what one commit wrote, and the traces of the calls in it; none when a timer was due.
+type Traced struct {
+	Traces           []string
+	Epoch            string
+	Events, Readings Run
+}
+
+// Run is a run of records of a lane; First is greater than Last when there is none.
+type Run struct{ First, Last uint64 }
 
 // Engine is the one goroutine that owns a core and writes the journal. All its methods but Run
 // may be called from any goroutine.
@@ -64,8 +80,9 @@ type request struct {
 	readings []edge.Reading
 	rejected *edge.Rejection
 	input    *input
-	setup    *Setup     // of the input, which is taken only if it is possible
-	epoch    string     // reason to begin a new epoch
+	setup    *Setup // of the input, which is taken only if it is possible
+	epoch    string // reason to begin a new epoch
+	trace    string
 	reply    chan reply // size 1: the engine does not wait for a caller that went away
 }
 
@@ -219,8 +236,12 @@ func (e *Engine) commit(batch []*request) error {
 		answer(batch, replies)
 		batch = nil
 	}
+	before := e.traced(batch)
 	if err == nil {
 		err = e.write()
+	}
+	if err == nil {
+		e.tellTraced(before)
 	}
 	if err != nil {
 		for _, r := range batch {

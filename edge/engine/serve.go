@@ -126,6 +126,9 @@ func (e *Engine) tell(ctx context.Context, typ, subject string, v any) error {
 // while the commit is under way, what becomes of the request is not known to the caller.
 func (e *Engine) ask(ctx context.Context, r *request) reply {
 	r.reply = make(chan reply, 1)
+	if e.opts.Trace != nil {
+		r.trace = e.opts.Trace(ctx)
+	}
 	select {
 	case e.in <- r:
 	case <-ctx.Done():

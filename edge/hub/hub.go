@@ -34,6 +34,7 @@ import (
 	"github.com/headcount-hub/headcount/edge/live"
 	"github.com/headcount-hub/headcount/edge/occupancy"
 	"github.com/headcount-hub/headcount/edge/web"
+	"github.com/headcount-hub/headcount/sync/trace"
 )
 
 // Options of a hub.
@@ -64,6 +65,8 @@ type Hub struct {
 	ln      net.Listener
 	parts   parts
 	rate    rate
+	tracer  *trace.Tracer // nil = nobody traces
+	traces  trace.Memory  // which records were written in which trace
 }
 
 // ConfigOptions are what the hub's parts have to say about a configuration: which drivers there
@@ -120,14 +123,14 @@ func Open(o Options) (_ *Hub, err error) {
 		}
 	}()
 	for _, step := range [...]func() error{
-		h.recall, h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildPump, h.buildActions, h.buildAPI,
+		h.recall, h.openTracer, h.buildInputs, h.buildChannels, h.buildRoutes, h.loadTokens, h.listen, h.openLink, h.openStore, h.buildPump, h.buildActions, h.buildAPI,
 	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	for _, in := range h.inputs {
-		in.engine = h.engine
+		in.engine, in.tracer = h.engine, h.tracer
 	}
 	return h, nil
 }
@@ -190,7 +193,7 @@ func (h *Hub) openStore() error {
 		return err
 	}
 	h.engine, err = engine.Open(engine.Options{
-		Hide: hide, Journal: h.journal, Setup: setup(h.cfg, h.steered.revision()), Now: h.clock.Now, Budget: h.budget(), Log: h.log,
+		Trace: h.traceOf(), Traced: h.traced(), Hide: hide, Journal: h.journal, Setup: setup(h.cfg, h.steered.revision()), Now: h.clock.Now, Budget: h.budget(), Log: h.log,
 		Boot: engine.Boot{ID: h.boot, Version: h.opts.Version, Clock: string(h.clock.State()), Uplink: h.cfg.Uplink != nil},
 	})
 	return err
@@ -298,6 +301,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	} else {
 		senders.Go(func() { h.keepToItself(sendCtx) })
 	}
+	senders.Go(func() { h.tracer.Run(sendCtx) })
 	senders.Go(func() { watchdog(sendCtx, h.alive) })
 	for _, in := range h.inputs {
 		sources.Go(func() { in.run(sourceCtx) })

@@ -14,6 +14,7 @@ import (
 	"github.com/headcount-hub/headcount/drivers"
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/engine"
+	"github.com/headcount-hub/headcount/sync/trace"
 )
 
 // input is one configured driver and what became of it.
@@ -21,6 +22,7 @@ type input struct {
 	id, name string
 	driver   drivers.Driver
 	engine   *engine.Engine
+	tracer   *trace.Tracer // nil = nobody traces
 	log      *slog.Logger
 
 	mounted map[string]*mounted // by pattern: what the driver serves on the hub's port
@@ -162,7 +164,10 @@ func (in *input) report(ctx context.Context) {
 
 // Put is drivers.Sink.
 func (in *input) Put(ctx context.Context, rs ...edge.Reading) ([]edge.Outcome, error) {
-	return in.engine.Put(ctx, rs...)
+	ctx, span := in.accept(ctx, len(rs))
+	out, err := in.engine.Put(ctx, rs...)
+	span.End(err)
+	return out, err
 }
 
 // Reject is drivers.Sink.

@@ -55,7 +55,7 @@ func (h *Hub) openLink() error {
 	}
 	var err error
 	l.nats, err = natslink.Open(natslink.Options{
-		URL: c.URL, Org: org, Site: h.cfg.Site.ID, CredentialsFile: c.CredentialsFile, CAFile: c.CAFile, Log: l.log,
+		URL: c.URL, Org: org, Site: h.cfg.Site.ID, CredentialsFile: c.CredentialsFile, CAFile: c.CAFile, Header: h.traceHeader, Log: l.log,
 	})
 	if err != nil {
 		return err

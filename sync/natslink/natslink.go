@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -47,7 +48,9 @@ type Options struct {
 	// Ping is the time between pings, 5 s by default. A dead line is noticed when the third stays
 	// without answer.
 	Ping time.Duration
-	Log  *slog.Logger
+	// Header gives further headers of a batch's message; nil = none.
+	Header func(wire.Batch) map[string][]string
+	Log    *slog.Logger
 }
 
 // The default of Ping, and how many pings may be unanswered.
@@ -333,6 +336,9 @@ func (l *Link) Publish(_ context.Context, b wire.Batch) error {
 	header, payload, err := wire.Encode(b)
 	if err != nil {
 		return err
+	}
+	if l.opts.Header != nil {
+		maps.Copy(header, l.opts.Header(b))
 	}
 	err = l.conn.PublishMsg(&nats.Msg{
 		Subject: wire.UpSubject(l.opts.Org, l.opts.Site, string(b.Lane)),
