@@ -33,7 +33,7 @@ class HeadcountOrder extends Screen {
     .list { display: grid; gap: .6rem; margin-bottom: .8rem; }
     .list li { display: grid; gap: .1rem; overflow-wrap: anywhere; }
     .note { background: var(--surface-2); padding: .5rem .75rem; border-radius: 9px; white-space: pre-line; }
-    .line { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; }
+    .line, .list li.line { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; }
     .line > .grow { flex: 1 1 8rem; min-width: 0; }
     .line input[type=checkbox] { width: auto; min-height: 0; }
     .gone { text-decoration: line-through; color: var(--muted); }

@@ -10,10 +10,11 @@ const gather = 300; // ms; several events make one request
 
 /** A view. It has fetch(), which gets what it shows, and may name the events after which that is old. */
 export class Screen extends LitElement {
-  static properties = { error: { state: true }, done: { state: true }, busy: { state: true } };
+  static properties = { error: { state: true }, stale: { state: true }, done: { state: true }, busy: { state: true } };
 
   static styles = [base, controls, screens];
 
+  // error is why what was to be done was not, stale why what is shown may be old.
   follows = ''; // how the types of those events begin
 
   connectedCallback() {
@@ -39,9 +40,9 @@ export class Screen extends LitElement {
   async load() {
     try {
       await this.fetch();
-      this.error = '';
+      this.stale = '';
     } catch (err) {
-      if (err.name !== 'AbortError') this.error = told(err);
+      if (err.name !== 'AbortError') this.stale = told(err);
     }
     this.requestUpdate();
   }
@@ -75,7 +76,7 @@ export class Screen extends LitElement {
   }
 
   said() {
-    return html`${this.error ? html`<p class="error" role="alert">${this.error}</p>` : nothing}${this.done ? html`<p class="done" role="status">${this.done}</p>` : nothing}`;
+    return html`${this.stale ? html`<p class="error" role="alert">${this.stale}</p>` : nothing}${this.error ? html`<p class="error" role="alert">${this.error}</p>` : nothing}${this.done ? html`<p class="done" role="status">${this.done}</p>` : nothing}`;
   }
 }
 

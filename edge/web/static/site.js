@@ -98,7 +98,7 @@ export class Site extends EventTarget {
   /** Fetches lists again, soon and once for all who ask meanwhile. */
   fetch(...lists) {
     if (!this.wanted.size) setTimeout(() => this.fetchWanted(), gather);
-    for (const l of lists) this.wanted.add(l);
+    for (const l of lists) if (!this.id || l !== 'devices') this.wanted.add(l); // a cloud has none
   }
 
   async fetchWanted() {
