@@ -79,9 +79,21 @@ func (m *Module) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { m.makeReports(ctx) })
 	wg.Go(func() { m.keepSchedules(ctx) })
+	wg.Go(func() { m.follow(ctx, m.ProjectReadings) })
+	m.follow(ctx, m.Project)
+	return nil
+}
+
+// readingsAnyway is how often one looks without an event: readings come without.
+const readingsAnyway = 10 * time.Second
+
+// follow takes page after page until ctx ends.
+func (m *Module) follow(ctx context.Context, project func(context.Context) (bool, error)) {
+	tick := time.NewTicker(readingsAnyway)
+	defer tick.Stop()
 	for {
 		changed := m.db.Changed()
-		more, err := m.Project(ctx)
+		more, err := project(ctx)
 		var again <-chan time.Time
 		if err != nil && ctx.Err() == nil {
 			m.log.Error("analytics wait; tried again soon", "err", err)
@@ -92,9 +104,10 @@ func (m *Module) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-changed:
 		case <-again:
+		case <-tick.C:
 		}
 	}
 }
@@ -102,7 +115,7 @@ func (m *Module) Run(ctx context.Context) error {
 // Forget removes what is kept of a site that is deleted.
 func Forget(tx *store.Tx, s store.Site) error {
 	var errs []error
-	for _, table := range []string{"spaces", "hours", "sites", "revisions", "counts", "alerts", "states", "settings", "reports", "schedules", "plans"} {
+	for _, table := range []string{"spaces", "hours", "sites", "revisions", "counts", "alerts", "states", "settings", "reports", "schedules", "plans", "counters"} {
 		errs = append(errs, tx.Exec(`DELETE FROM analytics_`+table+` WHERE site = ?`, s.ID))
 	}
 	if err := errors.Join(errs...); err != nil {

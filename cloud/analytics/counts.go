@@ -17,17 +17,15 @@ type countKey struct {
 // count is a number of events, and the sum of what each brings along.
 type count struct{ n, total int64 }
 
-// The kinds of count that are no event types.
-const (
-	kindEntries = "entries" // by badge, of a space
-	kindExits   = "exits"
-)
-
 // add counts an event in the hour it is of.
 func (w *siteWork) add(kind, subject string, at time.Time, total int64) {
+	w.addN(kind, subject, at, 1, total)
+}
+
+func (w *siteWork) addN(kind, subject string, at time.Time, n, total int64) {
 	k := countKey{kind, subject, usage.Hour(at.UnixMilli(), w.loc)}
 	c := w.counts[k]
-	w.counts[k] = count{c.n + 1, c.total + total}
+	w.counts[k] = count{c.n + n, c.total + total}
 }
 
 // tally counts an event and notes what it says of states.
@@ -60,22 +58,11 @@ func (p *pass) tally(w *siteWork, e *store.Event) error {
 	return nil
 }
 
-// passage counts who was let through a door in the spaces on both sides of it.
+// passage counts who was let through a door, by direction.
 func (w *siteWork) passage(e *store.Event) {
 	var g edge.Passage
-	d, ok := w.model.Door(e.Subject)
-	if !ok || !dataOf(e, &g) || g.Direction != edge.In && g.Direction != edge.Out {
-		return
-	}
-	from, to := d.Between[0], d.Between[1]
-	if g.Direction == edge.Out {
-		from, to = to, from
-	}
-	if from != edge.Outside {
-		w.add(kindExits, from, e.At, 0)
-	}
-	if to != edge.Outside {
-		w.add(kindEntries, to, e.At, 0)
+	if dataOf(e, &g) && (g.Direction == edge.In || g.Direction == edge.Out) {
+		w.add(granted+g.Direction, e.Subject, e.At, 0)
 	}
 }
 

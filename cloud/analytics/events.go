@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/route"
@@ -49,17 +50,17 @@ type HubDeliveries struct {
 	FailureRate *float64 `json:"failure_rate"`
 }
 
-// counted is a row of analytics_counts, summed up.
-type counted struct {
+// countedRow is a row of analytics_counts, summed up.
+type countedRow struct {
 	kind, subject string
 	count
 }
 
 // counted sums the counts of the whole hours of a time, by kind and subject.
-func (m *Module) counted(ctx context.Context, q *question) ([]counted, error) {
+func (m *Module) counted(ctx context.Context, q *question) ([]countedRow, error) {
 	const query = `SELECT kind, subject, sum(n), sum(total) FROM analytics_counts WHERE site = ? AND hour >= ? AND hour < ? GROUP BY kind, subject ORDER BY kind, subject`
 	rows, err := m.db.Query(ctx, query, q.Site.ID, usage.Hour(q.span().from, q.Loc), q.span().to)
-	return store.Collect(rows, err, func(r *sql.Rows) (c counted, err error) {
+	return store.Collect(rows, err, func(r *sql.Rows) (c countedRow, err error) {
 		var n, total float64 // PostgreSQL sums up BIGINT to NUMERIC
 		err = r.Scan(&c.kind, &c.subject, &n, &total)
 		c.n, c.total = int64(n), int64(total)
@@ -84,7 +85,7 @@ func (m *Module) eventsOf(ctx context.Context, q *question) (*Events, error) {
 	sums := map[string]count{}
 	for _, c := range rows {
 		sums[c.kind] = count{sums[c.kind].n + c.n, sums[c.kind].total + c.total}
-		if c.kind != kindEntries && c.kind != kindExits {
+		if !strings.HasPrefix(c.kind, counted) && !strings.HasPrefix(c.kind, granted) {
 			out.Kinds = append(out.Kinds, EventCount{c.kind, c.subject, c.n})
 		}
 	}
@@ -98,39 +99,6 @@ func (m *Module) eventsOf(ctx context.Context, q *question) (*Events, error) {
 		out.Deliveries, err = m.o.Deliveries(ctx, q.Site, q.From, q.To)
 	}
 	return out, err
-}
-
-// crossing is who came and went by badge; nil = no reader tells.
-type crossing struct{ entries, exits *int64 }
-
-func (m *Module) crossed(ctx context.Context, q *question) (map[string]crossing, error) {
-	rows, err := m.counted(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]crossing{}
-	for _, d := range q.Model.Doors { // a door with a reader through which nobody went is a zero
-		if !slices.ContainsFunc(q.Model.Sensors, func(s edge.Sensor) bool { return s.Door == d.ID && s.Class == edge.Badge }) {
-			continue
-		}
-		for _, space := range d.Between {
-			out[space] = crossing{new(int64), new(int64)}
-		}
-	}
-	for _, c := range rows {
-		x := out[c.subject]
-		n := c.n
-		switch c.kind {
-		case kindEntries:
-			x.entries = &n
-		case kindExits:
-			x.exits = &n
-		default:
-			continue
-		}
-		out[c.subject] = x
-	}
-	return out, nil
 }
 
 // Access is the answer of GET /v1/sites/{site}/analytics/access.

@@ -1,9 +1,11 @@
 package analytics
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
+	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
 )
 
@@ -107,4 +109,60 @@ func TestAvailability(t *testing.T) {
 	if a.Link.DownMinutes != 60 || a.Link.UpMinutes != 23*60 || a.Link.Outages != 1 {
 		t.Errorf("the link is %+v", a.Link)
 	}
+}
+
+func TestEntriesByLineCounters(t *testing.T) {
+	r := newRig(t)
+	m := office
+	m.Doors = append(m.Doors, edge.Door{ID: "inner", Between: [2]string{"lab", "meet"}})
+	m.Doors = append(m.Doors, edge.Door{ID: "yard", Between: [2]string{edge.Outside, "lab"}})
+	m.Sensors = append(m.Sensors, edge.Sensor{ID: "steps", Class: edge.LineThermopile, Door: "yard"}, edge.Sensor{ID: "line", Class: edge.LineToF, Door: "inner", Reversed: true}, edge.Sensor{ID: "second", Class: edge.LineBeam, Door: "inner"})
+	r.model("hq", m)
+	nine := at(t, "2026-03-25T09:00")
+	reading := func(sensor string, minute int, s edge.Semantics, in, out float64) edge.Reading {
+		when := nine.Add(time.Duration(minute) * time.Minute)
+		return edge.Reading{Sensor: sensor, Device: sensor, At: when, Received: when, Values: []edge.Value{edge.NumberValue(edge.CountIn, s, in), edge.NumberValue(edge.CountOut, s, out)}}
+	}
+	r.readings("hq",
+		reading("line", 0, edge.Cumulative, 100, 50), reading("line", 10, edge.Cumulative, 102, 55), // 2 out of the room, 5 into it
+		reading("second", 10, edge.Cumulative, 900, 900), reading("second", 11, edge.Cumulative, 905, 905), // the door is counted once
+		reading("line", 5, edge.Cumulative, 101, 52), // late: in the total already
+		reading("line", 70, edge.Cumulative, 1, 1),   // it began again
+		reading("line", 80, edge.Cumulative, 1, 4), reading("line", 81, edge.Delta, 0, 1),
+		reading("line", 82, edge.Cumulative, 1_000_000, 5), reading("steps", 0, edge.Delta, 4, 1), reading("steps", 1, edge.PassageEvent, 1, 0))
+	r.tell("hq", event{edge.AccessGranted, "front", nine, edge.Passage{Door: "front", Sensor: "reader", Direction: "in"}})
+	for range 2 { // again: nothing is counted twice
+		if _, err := r.m.ProjectReadings(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.project(r.m)
+	}
+	var s Summary
+	r.get("/v1/sites/hq/analytics/summary?from=2026-03-25&to=2026-03-26", &s)
+	same(t, "entries of the room", s.group(t, "meet").Entries, 5+3+1)
+	same(t, "exits of the room", s.group(t, "meet").Exits, 2)
+	same(t, "entries of the lab", s.group(t, "lab").Entries, 2+1+5)
+	none(t, "entries of a floor without doors of its own", s.group(t, "first").Entries)
+	m.Doors = append(m.Doors, edge.Door{ID: "hatch", Between: [2]string{"meet", edge.Outside}})
+	r.model("hq", m)
+	r.get("/v1/sites/hq/analytics/summary?from=2026-03-25&to=2026-03-26", &s)
+	none(t, "entries of a room with a door that is not counted", s.group(t, "meet").Entries)
+}
+
+// readings stores readings as ingest does.
+func (r *rig) readings(site string, rs ...edge.Reading) {
+	r.Helper()
+	r.update(site, func(tx *store.Tx, s store.Site) error {
+		id, _, err := tx.Epoch(s.ID, epoch, r.clock())
+		if err != nil {
+			return err
+		}
+		data, err := json.Marshal(rs)
+		if err != nil {
+			return err
+		}
+		r.seq++
+		rec := edge.Record{Epoch: epoch, Lane: edge.Readings, Seq: r.seq, Source: site, Type: "readings", Time: r.clock(), Data: data}
+		return tx.AddReadings([]store.Reading{{Site: s.ID, Position: store.Position{Epoch: id, Seq: r.seq}, Time: rec.Time, Body: rec.AppendJSON(nil)}})
+	})
 }

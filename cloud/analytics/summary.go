@@ -32,7 +32,7 @@ type GroupUsage struct {
 	Spaces int            `json:"spaces"`
 	usage.Figures
 	Opening *Opening     `json:"opening"` // null without opening hours
-	Entries *int64       `json:"entries"` // by badge, in whole hours; null where no reader stands
+	Entries *int64       `json:"entries"` // by line counters or badges, in whole hours; null where a door is not counted
 	Exits   *int64       `json:"exits"`
 	Plan    *PlanFigures `json:"plan"` // null when nothing was planned
 }
