@@ -22,6 +22,7 @@ var allowed = map[string]string{
 	"edge/occupancy":         "",
 	"edge/alerts":            "",
 	"edge/deliver":           "",
+	"edge/discover":          "",
 	"edge/live":              "",
 	"edge/live/socketio":     "edge/live",
 	"edge/live/feed":         "edge/live edge/live/socketio sync/token",
@@ -32,7 +33,7 @@ var allowed = map[string]string{
 	"edge/usage":             "",
 	"edge/engine":            "edge/journal edge/occupancy edge/alerts edge/doors",
 	"edge/replay":            "edge/engine edge/occupancy",
-	"edge/hub":               "edge/config edge/gateway edge/clock edge/journal edge/engine edge/alerts edge/deliver edge/live edge/api edge/web edge/occupancy drivers drivers/catalog drivers/profiles drivers/mqtt drivers/serialport sync/wire sync/uplink sync/natslink sync/downlink sync/token sync/trace",
+	"edge/hub":               "edge/discover edge/config edge/gateway edge/clock edge/journal edge/engine edge/alerts edge/deliver edge/live edge/api edge/web edge/occupancy drivers drivers/catalog drivers/profiles drivers/mqtt drivers/serialport sync/wire sync/uplink sync/natslink sync/downlink sync/token sync/trace",
 	"drivers":                "sync/token",
 	"drivers/catalog":        "drivers drivers/broker drivers/mqtt drivers/lines drivers/httppush",
 	"drivers/payload":        "",
@@ -62,7 +63,7 @@ var allowed = map[string]string{
 	"cloud/route":            "edge/gateway sync/token",
 	"cloud/accounts":         "sync/token cloud/store cloud/route edge/gateway",
 	"cloud/steer":            "sync/wire sync/token cloud/store cloud/route edge/gateway",
-	"cloud/twin":             "sync/wire sync/token cloud/store cloud/route",
+	"cloud/twin":             "sync/wire sync/token cloud/store cloud/route edge/gateway",
 	"cloud/notify":           "cloud/store cloud/route edge/deliver sync/token",
 	"cloud/socket":           "cloud/store edge/live sync/token",
 	"cloud/ical":             "",
@@ -77,13 +78,14 @@ var allowed = map[string]string{
 	"systemd":                "",
 	"edge/api/apitest":       "edge/api edge/live",
 	"edge/web/browsertest":   "",
-	"cmd/headcount":          "drivers/sim drivers/sim/scenario drivers/sim/simulate edge/hub edge/gateway edge/config edge/replay edge/api drivers/decode sync/token systemd",
+	"cmd/headcount":          "edge/discover drivers/serialport drivers/sim drivers/sim/scenario drivers/sim/simulate edge/hub edge/gateway edge/config edge/replay edge/api drivers/decode sync/token systemd",
 	"cmd/headcount-cloud":    "cloud/tier",
 	"cmd/headcount-demo":     "edge/hub edge/config edge/gateway cloud/tier cloud/accounts drivers/sim",
 }
 
 // home says which packages may import an outside library: one on each side.
 var home = map[string]string{
+	"github.com/hashicorp/mdns":              "edge/discover",
 	"go.etcd.io/bbolt":                       "edge/journal",
 	"go.bug.st/serial":                       "drivers/serialport",
 	"github.com/eclipse/paho.mqtt.golang":    "drivers/mqtt cloud/forward drivers/sim",

@@ -85,7 +85,7 @@ func (k jwk) public() (ed25519.PublicKey, error) {
 		return nil, errors.New("this is a private key; make a new one and publish its public half only")
 	}
 	if !goodKeyID(k.ID) {
-		return nil, errors.New("want an id of 1 to 64 letters, digits, -, _ and .")
+		return nil, errors.New("want an id of 1 to 64 letters, digits, dots, - and _")
 	}
 	x, err := segment(k.X)
 	if err != nil || len(x) != ed25519.PublicKeySize {

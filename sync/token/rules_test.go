@@ -208,18 +208,18 @@ func TestInspectVerifiesNothing(t *testing.T) {
 
 func TestWhoMaySeeAnEvent(t *testing.T) {
 	domains := []string{"acme/north"}
-	as := func(kind Kind, domain string, role Role) *Identity {
-		return &Identity{Kind: kind, Subject: "ann", Memberships: []Membership{{Domain: domain, Role: role}}}
+	as := func(kind token.Kind, domain string, role token.Role) *token.Identity {
+		return &token.Identity{Kind: kind, Subject: "ann", Memberships: []token.Membership{{Domain: domain, Role: role}}}
 	}
 	for _, tc := range []struct {
-		who      *Identity
+		who      *token.Identity
 		audience string
 		want     bool
 	}{
-		{nil, "", false}, {as(User, "acme", Viewer), "", true}, {as(User, "acme/south", Admin), "", false},
-		{as(User, "acme", Operator), "role:manager", false}, {as(User, "acme", Manager), "role:manager", true}, {as(User, "acme", Admin), "role:nobody", false},
-		{as(User, "acme", Viewer), "user:ann", true}, {as(User, "acme", Admin), "user:bob", false}, {as(Service, "acme", Admin), "user:ann", false},
-		{as(User, "acme", Admin), "team:north", false},
+		{nil, "", false}, {as(token.User, "acme", token.Viewer), "", true}, {as(token.User, "acme/south", token.Admin), "", false},
+		{as(token.User, "acme", token.Operator), "role:manager", false}, {as(token.User, "acme", token.Manager), "role:manager", true}, {as(token.User, "acme", token.Admin), "role:nobody", false},
+		{as(token.User, "acme", token.Viewer), "user:ann", true}, {as(token.User, "acme", token.Admin), "user:bob", false}, {as(token.Service, "acme", token.Admin), "user:ann", false},
+		{as(token.User, "acme", token.Admin), "team:north", false},
 	} {
 		if got := tc.who.MaySee(tc.audience, domains); got != tc.want {
 			t.Errorf("%+v sees %q: %v, want %v", tc.who, tc.audience, got, tc.want)
@@ -228,11 +228,11 @@ func TestWhoMaySeeAnEvent(t *testing.T) {
 }
 
 func TestADevicesTokenIsForOneSite(t *testing.T) {
-	device := &Identity{Kind: Device, Subject: "door-7", Permissions: []string{"ingest", "site:acme/hq"}}
+	device := &token.Identity{Kind: token.Device, Subject: "door-7", Permissions: []string{"ingest", "site:acme/hq"}}
 	if !device.DeviceAt("acme", "hq") || device.DeviceAt("acme", "depot") || device.DeviceAt("other", "hq") {
 		t.Error("the token of a device is not held to its site")
 	}
-	if !(&Identity{Kind: User}).DeviceAt("acme", "hq") {
+	if !(&token.Identity{Kind: token.User}).DeviceAt("acme", "hq") {
 		t.Error("people are held to a device's site")
 	}
 }

@@ -97,7 +97,7 @@ func (v *Verifier) trust(is Issuer) (*trusted, error) {
 	}
 	for kid, key := range is.Keys {
 		if !goodKeyID(kid) || len(key) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("key %.64q is not an Ed25519 key with an id of letters, digits, -, _ and .", kid)
+			return nil, fmt.Errorf("key %.64q is not an Ed25519 key with an id of letters, digits, dots, - and _", kid)
 		}
 	}
 	for _, d := range is.Domains {
