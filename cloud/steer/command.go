@@ -3,12 +3,13 @@ package steer
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -50,22 +51,26 @@ const (
 	defaultDeadline = 10 * time.Second
 	maxDeadline     = 30 * time.Second
 	keepWaiting     = 7 * 24 * time.Hour // an acknowledgement that the hub never comes for
+	keepCommands    = 90 * 24 * time.Hour
 	tokenLife       = 5 * time.Minute
 	maxArgs         = 16 << 10
 )
 
 // Routes is the module's part of the API.
 func (s *Steer) Routes() []route.Route {
-	operate := route.Need{Of: s.opts.OfSite, Role: token.Operator}
+	operate, manage := route.Need{Of: s.opts.OfSite, Role: token.Operator}, route.Need{Of: s.ofOwned, Role: token.Manager}
+	need := func(n route.Need, method, path, summary string, in any, h func(*route.Request) (any, error)) route.Route {
+		return route.Route{Method: method, Path: path, Tag: "commands", Summary: summary, Need: n, In: in, Out: Command{}, Handle: h}
+	}
 	do := func(method, path, summary string, in any, h func(*route.Request) (any, error)) route.Route {
-		return route.Route{Method: method, Path: path, Tag: "commands", Summary: summary, Need: operate, In: in, Out: Command{}, Handle: h}
+		return need(operate, method, path, summary, in, h)
 	}
 	return append(s.desiredRoutes(),
 		do(http.MethodPost, "/v1/sites/{site}/commands", "Have the hub do something and wait for what it says", Order{}, s.postCommand),
 		do(http.MethodGet, "/v1/sites/{site}/commands", "What was asked of the hub, newest first", nil, s.listCommands),
 		do(http.MethodPut, "/v1/sites/{site}/spaces/{id}/count", "Correct a head count: somebody has counted", map[string]any{}, s.direct(edge.CorrectCount)),
-		do(http.MethodPost, "/v1/sites/{site}/devices/{id}/approve", "Have a device serve a sensor", map[string]any{}, s.direct(edge.ApproveDevice)),
-		do(http.MethodPost, "/v1/sites/{site}/devices/{id}/ignore", "Count a device's readings only", nil, s.direct(edge.IgnoreDevice)),
+		need(manage, http.MethodPost, "/v1/sites/{site}/devices/{id}/approve", "Have a device serve a sensor", map[string]any{}, s.direct(edge.ApproveDevice)),
+		need(manage, http.MethodPost, "/v1/sites/{site}/devices/{id}/ignore", "Count a device's readings only", nil, s.direct(edge.IgnoreDevice)),
 	)
 }
 
@@ -78,6 +83,9 @@ func (s *Steer) postCommand(r *route.Request) (any, error) {
 	case edge.AcknowledgeAlert, edge.ApproveDevice, edge.IgnoreDevice, edge.CorrectCount:
 	default:
 		return nil, problem(http.StatusUnprocessableEntity, "kind %.80q: want %s, %s, %s or %s", o.Kind, edge.AcknowledgeAlert, edge.ApproveDevice, edge.IgnoreDevice, edge.CorrectCount)
+	}
+	if owner := r.Found.(store.Site).Owner(); (o.Kind == edge.ApproveDevice || o.Kind == edge.IgnoreDevice) && r.Who.Role(owner) < token.Manager {
+		return nil, problem(http.StatusForbidden, "%s needs the role manager in %s", o.Kind, owner)
 	}
 	if o.DeadlineS < 0 || o.DeadlineS > int(maxDeadline/time.Second) {
 		return nil, problem(http.StatusUnprocessableEntity, "deadline_s %d: want at most %d", o.DeadlineS, maxDeadline/time.Second)
@@ -113,7 +121,7 @@ func (s *Steer) order(r *route.Request, o Order) (any, error) {
 		return nil, err
 	}
 	if fresh {
-		if c, err = s.carry(r.Context(), site, c, s.callerToken(r, site)); err != nil {
+		if c, err = s.carry(r.Context(), site, c, s.sign(r.Who, site)); err != nil {
 			return nil, err
 		}
 	}
@@ -150,8 +158,13 @@ func (s *Steer) note(r *route.Request, site store.Site, o Order) (c Command, fre
 		if len(key) > 64 {
 			return c, false, problem(http.StatusBadRequest, "the Idempotency-Key has more than 64 characters")
 		}
-		c.ID = fmt.Sprintf("%d-%s-%s", site.ID, r.Who.Subject, key)
-		if was, err := s.find(r.Context(), c.ID); err == nil || !errors.Is(err, sql.ErrNoRows) {
+		sum := sha256.Sum256([]byte(r.Who.Subject + "\x00" + key))
+		c.ID = fmt.Sprintf("%d-%s", site.ID, hex.EncodeToString(sum[:16]))
+		was, err := s.find(r.Context(), c.ID)
+		if err == nil && (was.Kind != o.Kind || was.Subject != o.Subject) {
+			return c, false, problem(http.StatusUnprocessableEntity, "the Idempotency-Key was used for another command")
+		}
+		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return was, false, err
 		}
 	}
@@ -220,26 +233,18 @@ func (s *Steer) poke() {
 	}
 }
 
-// callerToken is what proves to the hub who asks: the caller's own token, or one that is made for
-// it.
-func (s *Steer) callerToken(r *route.Request, site store.Site) string {
-	scheme, raw, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") && strings.Count(raw, ".") == 2 && !r.Who.Issued.IsZero() {
-		return strings.TrimSpace(raw)
-	}
-	return s.sign(r.Who, site)
-}
-
-// sign makes a token of a few minutes for a caller; empty when the cloud makes none.
+// sign makes the token by which the hub sees who asks and what their roles at the site are; empty
+// when the cloud makes none. The caller's own token stays here: whoever runs a hub could use it
+// wherever the caller may.
 func (s *Steer) sign(who *token.Identity, site store.Site) string {
 	if s.opts.Sign == nil {
 		return ""
 	}
-	id := *who
-	id.Everywhere, id.Issued, id.Expires = token.None, time.Time{}, time.Time{}
-	if who.Everywhere > token.None {
-		id.Kind = token.User
-		id.Memberships = append(id.Memberships[:len(id.Memberships):len(id.Memberships)], token.Membership{Domain: site.Owner(), Role: who.Everywhere})
+	id := token.Identity{Kind: token.Service, Subject: who.Subject, Name: who.Who(), Permissions: []string{token.CommandPermission}}
+	for _, d := range site.Domains {
+		if role := min(who.Role(d), token.Manager); role > token.None {
+			id.Memberships = append(id.Memberships, token.Membership{Domain: d, Role: role})
+		}
 	}
 	raw, err := s.opts.Sign(&id, tokenLife)
 	if err != nil {
@@ -289,6 +294,9 @@ func (s *Steer) finish(tx *store.Tx, site store.Site, c Command) error {
 	const update = `UPDATE steer_commands SET state = ?, code = ?, reason = ?, done = ? WHERE id = ?`
 	if err := tx.Exec(update, c.State, c.Code, c.Reason, store.Millis(c.Done), c.ID); err != nil {
 		return fmt.Errorf("note result of command: %w", err)
+	}
+	if err := tx.Exec(`DELETE FROM steer_commands WHERE site = ? AND done > 0 AND done < ?`, site.ID, store.Millis(c.Done.Add(-keepCommands))); err != nil {
+		return fmt.Errorf("forget old commands: %w", err)
 	}
 	e, err := store.EventOf(edge.Audit, c.Subject, c.Done, map[string]any{"command": c, "applied": c.State == "applied", "reason": c.Reason})
 	if err != nil {
@@ -410,7 +418,11 @@ const parallel = 8
 // sendWaiting sends every waiting command once. Of those that were being sent when the process
 // ended it is not known what became of them.
 func (s *Steer) sendWaiting(ctx context.Context) error {
-	rows, err := s.db.Query(ctx, `SELECT `+commandColumns+`, site, who FROM steer_commands WHERE state IN ('waiting', 'sent') ORDER BY created LIMIT 500`)
+	// The oldest of each site, then the next of each: hubs that are away for days hold up no others.
+	const query = `SELECT ` + commandColumns + `, site, who FROM steer_commands JOIN
+		(SELECT id AS chosen, ROW_NUMBER() OVER (PARTITION BY site ORDER BY created, id) AS nth FROM steer_commands WHERE state IN ('waiting', 'sent')) AS pending
+		ON chosen = id ORDER BY nth, created LIMIT 500`
+	rows, err := s.db.Query(ctx, query)
 	list, err := store.Collect(rows, err, func(row *sql.Rows) (w waiting, err error) {
 		w.Command, err = scanCommand(row, &w.site, &w.who)
 		return w, err

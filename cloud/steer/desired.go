@@ -224,6 +224,9 @@ func (s *Steer) change(r *route.Request, match bool, f func(*Document, []byte) (
 	return tagged(now), nil
 }
 
+// keepRevisions is how many revisions of a site are kept.
+const keepRevisions = 200
+
 // save writes the revision after was, if that still is the newest. Its number is above all that
 // the hub has ever named, so that a restored database does not give one twice.
 func (s *Steer) save(ctx context.Context, site store.Site, was uint64, doc []byte, author, note string) error {
@@ -240,6 +243,10 @@ func (s *Steer) save(ctx context.Context, site store.Site, was uint64, doc []byt
 		const insert = `INSERT INTO steer_desired (site, rev, doc, author, note, at) VALUES (?, ?, ?, ?, ?, ?)`
 		if err := tx.Exec(insert, site.ID, rev, string(doc), author, note, store.Millis(now)); err != nil {
 			return fmt.Errorf("store revision %d: %w", rev, err)
+		}
+		const surplus = `DELETE FROM steer_desired WHERE site = ? AND rev NOT IN (SELECT rev FROM steer_desired WHERE site = ? ORDER BY rev DESC LIMIT ?)`
+		if err := tx.Exec(surplus, site.ID, site.ID, keepRevisions); err != nil {
+			return fmt.Errorf("forget old revisions: %w", err)
 		}
 		const upsert = `INSERT INTO steer_sites (site, rev) VALUES (?, ?) ON CONFLICT (site) DO UPDATE SET rev = excluded.rev`
 		if err := tx.Exec(upsert, site.ID, rev); err != nil {
@@ -280,7 +287,7 @@ func (s *Steer) history(r *route.Request) (any, error) {
 		}
 		return s.revision(r.Context(), site.ID, rev)
 	}
-	rows, err := s.db.Query(r.Context(), `SELECT rev, author, note, at, length(doc) FROM steer_desired WHERE site = ? ORDER BY rev DESC LIMIT 200`, site.ID)
+	rows, err := s.db.Query(r.Context(), `SELECT rev, author, note, at, length(doc) FROM steer_desired WHERE site = ? ORDER BY rev DESC LIMIT ?`, site.ID, keepRevisions)
 	list, err := store.Collect(rows, err, func(row *sql.Rows) (Revision, error) {
 		var rev, at int64
 		var x Revision

@@ -144,11 +144,17 @@ func (s *Steer) site(ctx context.Context, org, name string) (store.Site, error) 
 	return found[0], nil
 }
 
+// maxRevision is far above all revisions there will be: what a hub says must not let them overflow.
+const maxRevision = 1 << 53
+
 // answerConfig notes what a hub runs and tells it what it should.
 func (s *Steer) answerConfig(ctx context.Context, site store.Site, body []byte) any {
 	var req wire.ConfigRequest
 	if err := json.Unmarshal(body, &req); err != nil {
 		return refusal{"the request is no JSON of its kind"}
+	}
+	if req.Have > maxRevision || req.Refused > maxRevision {
+		return refusal{"the request names a revision that the cloud has never given"}
 	}
 	st, err := s.noteReport(ctx, site, req)
 	if err != nil {

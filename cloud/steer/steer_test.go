@@ -37,6 +37,8 @@ type rig struct {
 	who   *token.Identity
 	stale atomic.Bool
 	auth  atomic.Pointer[steer.Auth]
+	away  atomic.Bool                    // the hub of site "away"
+	asked atomic.Pointer[token.Identity] // whose token was signed last
 }
 
 func must(t testing.TB, err error) {
@@ -63,8 +65,11 @@ func newRig(t *testing.T) *rig {
 		return tx.PutDomains(r.site.ID, []string{"acme", "globex"})
 	}))
 	r.Steer, err = steer.Open(t.Context(), steer.Options{
-		DB: db, Conn: b.Conn(), OfSite: r.ofSite, Stale: func(store.Site) bool { return r.stale.Load() },
-		Auth: func() steer.Auth { return *r.auth.Load() }, Sign: func(who *token.Identity, _ time.Duration) (string, error) { return "signed for " + who.Name, nil },
+		DB: db, Conn: b.Conn(), OfSite: r.ofSite, Stale: func(s store.Site) bool { return r.stale.Load() || r.away.Load() && s.Site == "away" },
+		Auth: func() steer.Auth { return *r.auth.Load() }, Sign: func(who *token.Identity, _ time.Duration) (string, error) {
+			r.asked.Store(who)
+			return "signed for " + who.Name, nil
+		},
 	})
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -76,11 +76,15 @@ func (d *Downlink) caller(req wire.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	least := token.Operator
+	if k := req.Command.Kind; k == edge.ApproveDevice || k == edge.IgnoreDevice {
+		least = token.Manager // as by the hub's own API
+	}
 	switch have := id.RoleIn(d.opts.Auth.Domains()); {
-	case id.Kind == token.Device || !id.Allows("write"):
+	case id.Kind == token.Device || !id.Allows("write") && !id.Allows(token.CommandPermission):
 		return "", errors.New("the token is not for commands")
-	case have < token.Operator:
-		return "", errors.New("this needs the role operator at this site; the caller's is " + have.String())
+	case have < least:
+		return "", errors.New("this needs the role " + least.String() + " at this site; the caller's is " + have.String())
 	}
 	return id.Who(), nil
 }

@@ -404,6 +404,14 @@ func TestTheHubDecidesItselfWhoMayCommand(t *testing.T) {
 				t.Errorf("%s: not noted: %+v", name, got)
 			}
 		}
+		approve := command(operator)
+		approve.Command.Kind = edge.ApproveDevice
+		if res := b.ask(approve); res.Code != "forbidden" || !strings.Contains(res.Reason, "manager") {
+			t.Errorf("an operator approves a device: %+v", res)
+		}
+		if approve.Token = sign(token.Manager, "acme"); !b.ask(approve).Applied {
+			t.Error("a manager cannot approve a device")
+		}
 		late := command(operator)
 		late.Deadline = time.Now().Add(-time.Second)
 		if res := b.ask(late); res.Code != "expired" {
