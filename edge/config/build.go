@@ -34,6 +34,7 @@ func (b *builder) build() *Config {
 	c.Uplink = b.uplink()
 	c.Storage = b.storage()
 	c.HTTP = b.http()
+	c.Discovery = Discovery{MDNS: b.root.get("discovery").boolean("mdns")}
 	c.Telemetry = b.telemetry()
 	return c
 }

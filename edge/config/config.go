@@ -30,6 +30,8 @@ type Config struct {
 	Storage Storage
 	HTTP    HTTP
 
+	Discovery Discovery
+
 	Telemetry *Telemetry // nil: nobody traces
 
 	Path     string   // the file it came from
@@ -127,6 +129,11 @@ func (s Storage) WearBytes() (perDay int64, auto bool) {
 	}
 	n, _ := ParseSize(s.WearBudget) // was checked against the schema
 	return n, false
+}
+
+// Discovery says how the hub is found in the local network.
+type Discovery struct {
+	MDNS bool // it is announced where other machines can reach it
 }
 
 // HTTP is the hub's own web server. Paths are absolute.

@@ -34,6 +34,7 @@ import (
 	"github.com/headcount-hub/headcount/edge/live"
 	"github.com/headcount-hub/headcount/edge/occupancy"
 	"github.com/headcount-hub/headcount/edge/web"
+	"github.com/headcount-hub/headcount/sync/token"
 	"github.com/headcount-hub/headcount/sync/trace"
 )
 
@@ -65,6 +66,7 @@ type Hub struct {
 	ln      net.Listener
 	parts   parts
 	rate    rate
+	recent  recent        // lines of the log
 	tracer  *trace.Tracer // nil = nobody traces
 	traces  trace.Memory  // which records were written in which trace
 }
@@ -117,6 +119,7 @@ type parts struct {
 func Open(o Options) (_ *Hub, err error) {
 	h := &Hub{opts: o, cfg: o.Config, log: o.Log, boot: random(8)}
 	h.state.Store(api.Starting)
+	h.log = h.recent.beside(o.Log)
 	defer func() {
 		if err != nil {
 			h.close()
@@ -248,6 +251,10 @@ func (h *Hub) buildRoutes() error {
 	if err := add(h.opts.Routes, api.Acts()); err != nil {
 		return err
 	}
+	own := map[string]http.Handler{"GET /v1/backup": http.HandlerFunc(h.serveBackup), "GET /v1/logs": &h.recent}
+	if err := add(own, api.Need{Role: token.Admin}); err != nil {
+		return err
+	}
 	for _, in := range h.inputs {
 		if m, ok := in.driver.(drivers.Mounter); ok {
 			if err := add(in.mount(m.Routes()), api.Ingest()); err != nil {
@@ -313,6 +320,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		}
 	})
 	h.awaitInputs(sourceCtx)
+	defer h.announce()()
 	h.state.Store(api.Running)
 	notify("READY=1\nSTATUS=serving " + h.Address())
 	h.log.Info("hub is serving", "site", h.cfg.Site.ID, "http", h.Address(), "inputs", len(h.inputs), "version", h.opts.Version)

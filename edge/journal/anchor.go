@@ -20,6 +20,8 @@ type anchor struct {
 	Heads   [lanes]Head `json:"heads"`
 	Marks   [lanes]Mark `json:"marks"`
 	Holes   []Lost      `json:"holes,omitempty"` // ranges whose loss the caller has stored
+
+	Restored time.Time `json:"restored,omitzero"` // the segments are a copy of this time, put here by hand
 }
 
 // readAnchor returns nil when there is none.

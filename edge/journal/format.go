@@ -59,7 +59,7 @@ type Lost struct {
 	From  uint64    `json:"from"`
 	To    uint64    `json:"to"`    // inclusive; 0 = not known, perhaps nothing
 	Count uint64    `json:"count"` // 0 = not known
-	Cause string    `json:"cause"` // "quota", "damaged", "missing", "new epoch"
+	Cause string    `json:"cause"` // "quota", "damaged", "restored", "missing", "new epoch"
 }
 
 func lost(epoch string, lane int, after, to uint64, cause string) Lost {

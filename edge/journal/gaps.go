@@ -11,7 +11,10 @@ func (f *found) tail(ends []epochEnd) (out []Lost) {
 	if len(ends) == 0 {
 		return nil
 	}
-	last := ends[len(ends)-1]
+	last, cause := ends[len(ends)-1], "damaged"
+	if f.anchor != nil && !f.anchor.Restored.IsZero() {
+		cause = "restored"
+	}
 	for lane := range lanes {
 		after, claim := last.Heads[lane].Seq, f.claims[last.Epoch][lane]
 		if a := f.anchor; a != nil {
@@ -23,10 +26,10 @@ func (f *found) tail(ends []epochEnd) (out []Lost) {
 			}
 		}
 		if claim > after {
-			out = append(out, lost(last.Epoch, lane, after, claim, "damaged"))
+			out = append(out, lost(last.Epoch, lane, after, claim, cause))
 			continue
 		}
-		out = append(out, Lost{Epoch: last.Epoch, Lane: edge.Lanes[lane], From: after + 1, Cause: "damaged"})
+		out = append(out, Lost{Epoch: last.Epoch, Lane: edge.Lanes[lane], From: after + 1, Cause: cause})
 	}
 	return out
 }

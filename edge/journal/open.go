@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/headcount-hub/headcount/edge"
 	"go.etcd.io/bbolt"
@@ -122,6 +123,8 @@ func (j *Journal) doubt(f *found) string {
 		return fmt.Sprintf("segment %d is damaged: %s", f.newest, f.bad)
 	case len(f.segs) == 0:
 		return "the segments are missing"
+	case a != nil && !a.Restored.IsZero():
+		return "the store was restored from a backup of " + a.Restored.Format(time.RFC3339)
 	}
 	s := f.segs[len(f.segs)-1]
 	switch {
