@@ -77,6 +77,7 @@ func newRoot() *cobra.Command {
 		runCommand(), initCommand(), configCommand(),
 		statusCommand(), spacesCommand(), alertsCommand(), devicesCommand(),
 		journalCommand(), decodeCommand(), replayCommand(), serviceCommand(), tokenCommand(), simulateCommand(),
+		detectCommand(), doctorCommand(), bundleCommand(), backupCommand(), restoreCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
 			fmt.Fprintln(c.OutOrStdout(), version)
 		}},
