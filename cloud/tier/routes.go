@@ -52,7 +52,7 @@ func (t *Tier) newParts(ctx context.Context) error {
 
 // router is the table of all routes.
 func (t *Tier) router() (*route.Router, error) {
-	page := web.Handler(web.Page{Cloud: true})
+	page := web.Handler(web.Page{Cloud: true, Asks: t.cfg.Agent.URL != ""})
 	rt := route.NewRouter(t.cfg.Log, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !strings.HasPrefix(r.URL.Path, "/v1/"):

@@ -6,6 +6,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +34,9 @@ func TestBrowserCloud(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	fresh, err := tier.Start(t.Context(), tier.Config{Data: dir, HTTP: tier.HTTP{Listen: "127.0.0.1:0"}, NATS: tier.NATS{Listen: "127.0.0.1:0"}})
+	model := httptest.NewServer(http.HandlerFunc(answer))
+	defer model.Close()
+	fresh, err := tier.Start(t.Context(), tier.Config{Data: dir, Agent: tier.Agent{URL: model.URL + "/v1", Model: "scripted"}, HTTP: tier.HTTP{Listen: "127.0.0.1:0"}, NATS: tier.NATS{Listen: "127.0.0.1:0"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +49,12 @@ func TestBrowserCloud(t *testing.T) {
 		"cloud": r.tier.HTTPAddr(), "email": loginEmail, "password": r.password, "mia": map[string]string{"email": mia.Email, "password": mia.Password},
 		"fresh": fresh.HTTPAddr(), "code": strings.TrimSpace(string(code)),
 	})
+}
+
+// answer is a model that knows nothing.
+func answer(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, `{"choices":[{"message":{"role":"assistant","content":"There are no sites yet."},"finish_reason":"stop"}],"usage":{"total_tokens":100}}`)
 }
 
 // look runs a script of the browser tests.

@@ -42,20 +42,24 @@ type file struct {
 type Page struct {
 	Cloud bool // many sites, GET /v1/sites; else a hub, which is one site
 	Demo  bool // of a simulation: it has GET /demo/state
+	Asks  bool // a cloud with a model that answers questions: POST /v1/agent/ask
 }
 
 const element = "<headcount-app>"
 
 // tag is the page's element with what the server is.
 func (p Page) tag() string {
-	kind, demo := "hub", ""
+	kind, more := "hub", ""
 	if p.Cloud {
 		kind = "cloud"
 	}
 	if p.Demo {
-		demo = " simulated"
+		more += " simulated"
 	}
-	return `<headcount-app server="` + kind + `"` + demo + `>`
+	if p.Asks {
+		more += " asks"
+	}
+	return `<headcount-app server="` + kind + `"` + more + `>`
 }
 
 // Handler serves the page at / and its files beside it.

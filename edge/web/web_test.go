@@ -66,6 +66,7 @@ func TestPageKnowsItsServer(t *testing.T) {
 		`<headcount-app server="hub"></headcount-app>`:           {},
 		`<headcount-app server="hub" simulated></headcount-app>`: {Demo: true},
 		`<headcount-app server="cloud"></headcount-app>`:         {Cloud: true},
+		`<headcount-app server="cloud" asks></headcount-app>`:    {Cloud: true, Asks: true},
 	} {
 		for _, name := range []string{"/", "/index.html"} {
 			w := httptest.NewRecorder()

@@ -29,6 +29,7 @@ class HeadcountApp extends LitElement {
   static properties = {
     server: {}, // "hub", "cloud"
     simulated: { type: Boolean },
+    asks: { type: Boolean }, // a cloud with a model that answers questions
     siteID: { state: true }, spaceID: { state: true }, asking: { state: true }, demo: { state: true },
     cloud: { state: true }, view: { state: true }, problem: { state: true },
   };
@@ -96,6 +97,7 @@ class HeadcountApp extends LitElement {
   /** Finds out who uses the page of a cloud; the rest of the page waits for it. */
   async enter() {
     const cloud = await import('./cloud.js');
+    if (!this.asks) delete cloud.views.ask;
     cloud.session.addEventListener('change', () => this.show());
     for (;;) {
       try {

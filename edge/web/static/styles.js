@@ -37,7 +37,7 @@ export const controls = css`
   button.primary { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
   button.primary:hover { filter: brightness(1.08); }
   button:disabled { opacity: .55; cursor: default; }
-  label { display: grid; gap: .2rem; font-size: .8rem; font-weight: 600; color: var(--muted); }
+  label { display: grid; grid-template-columns: minmax(0, 1fr); gap: .2rem; font-size: .8rem; font-weight: 600; color: var(--muted); }
   label > * { font-weight: 400; font-size: .95rem; color: var(--text); }
 `;
 
@@ -60,6 +60,7 @@ export const screens = css`
   .error { color: var(--bad); background: var(--bad-soft); padding: .5rem .8rem; border-radius: 9px; margin-bottom: .8rem; overflow-wrap: anywhere; white-space: pre-line; }
   .done { color: var(--ok); margin-bottom: .8rem; overflow-wrap: anywhere; }
   .empty { color: var(--muted); padding: 1.6rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: var(--radius); }
+  p + .empty { margin-top: .6rem; }
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; width: 100%; font-size: .92rem; }
   th, td { text-align: left; padding: .5rem .8rem; border-top: 1px solid var(--line); vertical-align: middle; }

@@ -12,6 +12,7 @@ export const views = {
   usage: { name: 'Use', load: () => import('./usage.js'), show: () => html`<headcount-usage></headcount-usage>` },
   people: { name: 'People', may: (s) => s.mayHere('operator'), load: () => import('./people.js'), show: () => html`<headcount-people></headcount-people>` },
   alerting: { name: 'Notifications', may: (s) => s.mayHere('operator'), load: () => import('./routing.js'), show: () => html`<headcount-routing></headcount-routing>` },
+  ask: { name: 'Ask', load: () => import('./ask.js'), show: () => html`<headcount-ask></headcount-ask>` },
   services: { name: 'Services', load: () => import('./services.js'), show: () => html`<headcount-services></headcount-services>` },
   inbox: { load: () => import('./inbox.js'), show: () => html`<headcount-inbox></headcount-inbox>` },
   account: { load: () => import('./account.js'), show: () => html`<headcount-account></headcount-account>` },
