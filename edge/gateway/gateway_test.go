@@ -159,6 +159,12 @@ func TestOpenServer(t *testing.T) {
 	if s.calls == 0 {
 		t.Error("nothing was let in")
 	}
+	h, _ = wrapped(t, gateway.Options{Open: func() bool { return true }}) // a proxy that nobody has configured hides who calls
+	for _, name := range []string{"X-Forwarded-For", "X-Real-IP", "Forwarded", "Via"} {
+		if w := ask(h, "GET", "/things/1", "Remote", "127.0.0.1:9", name, "203.0.113.5"); w.Code != 403 {
+			t.Errorf("through an unknown proxy (%s): %d, want 403", name, w.Code)
+		}
+	}
 }
 
 // CORS and CSRF: what a page of which origin may do.

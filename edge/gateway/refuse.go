@@ -23,10 +23,19 @@ func (g *Gateway) checkOpen(r *http.Request, c *Call) *Problem {
 	if !rightHost(r.Host, g.opts.Hosts) {
 		return NewProblem(http.StatusMisdirectedRequest, "this %s is not called %s; use its address, or add the name to http.hosts", g.opts.What, r.Host)
 	}
-	if addr, err := netip.ParseAddr(c.Remote); c.forwarded && (err != nil || !addr.IsLoopback()) {
+	addr, err := netip.ParseAddr(c.Remote)
+	if c.forwarded && (err != nil || !addr.IsLoopback()) || !c.forwarded && fromProxy(r) {
 		return NewProblem(http.StatusForbidden, "this %s has no accounts or tokens yet and serves its own machine only; set it up there first", g.opts.What)
 	}
 	return nil
+}
+
+// fromProxy tells whether a proxy stands between that nobody has configured: its own address, which
+// may be of this machine, says nothing of the client's.
+func fromProxy(r *http.Request) bool {
+	return slices.ContainsFunc([]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}, func(name string) bool {
+		return r.Header.Get(name) != ""
+	})
 }
 
 // rightHost refuses names that are not ours: a page on a foreign name that resolves to this
