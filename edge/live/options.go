@@ -84,6 +84,9 @@ func NewClients(limit int) *Clients {
 	return &Clients{max: limit, active: map[*client]struct{}{}, idle: make(chan struct{})}
 }
 
+// Max is how many clients there may be.
+func (c *Clients) Max() int { return c.max }
+
 // Len is the number of clients now.
 func (c *Clients) Len() int {
 	c.mu.Lock()

@@ -112,8 +112,31 @@ type Server struct {
 	opts       Options
 	namespaces map[string]Namespace
 
-	mu       sync.Mutex // guards sessions
-	sessions map[string]*session
+	mu        sync.Mutex // guards what follows
+	sessions  map[string]*session
+	strangers int // sessions that have never connected to a namespace: nobody knows whose they are
+}
+
+// mostStrangers is how many clients may be there that have not said who they are: half of all, so
+// that they cannot take the places of those who have.
+func (s *Server) mostStrangers() int { return (s.opts.Clients.Max() + 1) / 2 }
+
+// welcome counts one more stranger, unless there are too many.
+func (s *Server) welcome() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.strangers >= s.mostStrangers() {
+		return false
+	}
+	s.strangers++
+	return true
+}
+
+// known counts one stranger less.
+func (s *Server) known() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strangers--
 }
 
 // New makes a server of these namespaces by name; the main one is "/". Closing Options.Clients
@@ -199,8 +222,12 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, socket bool) 
 
 // open admits a client; its first packet is in its queue.
 func (s *Server) open(r *http.Request, socket bool) (*session, bool) {
+	if !s.welcome() {
+		return nil, false
+	}
 	ctx, leave, ok := s.opts.Clients.Enter(context.WithoutCancel(r.Context()))
 	if !ok {
+		s.known()
 		return nil, false
 	}
 	hello := open{

@@ -53,12 +53,13 @@ type session struct {
 	pinged  bool // a pong is awaited
 	beat    *time.Timer
 	connect *time.Timer // ends a session without a namespace
+	known   func()      // called once, when a namespace was connected to or it has ended: it is no stranger any more
 }
 
 func newSession(srv *Server, id string, r *http.Request, ctx context.Context, leave func()) *session {
 	req := r.Clone(ctx)
 	req.Body = http.NoBody
-	s := &session{srv: srv, id: id, req: req, ctx: ctx, leave: leave}
+	s := &session{srv: srv, id: id, req: req, ctx: ctx, leave: leave, known: sync.OnceFunc(srv.known)}
 	s.client = client{session: s, sockets: map[string]*Socket{}}
 	return s
 }
@@ -105,7 +106,10 @@ func (s *session) pong() {
 }
 
 // connected notes that a namespace was connected to.
-func (s *session) connected() { s.connect.Stop() }
+func (s *session) connected() {
+	s.connect.Stop()
+	s.known()
+}
 
 // close ends the session: the carrier sends what is left, unless the end is abrupt. It does not
 // wait, and may be called more than once.
@@ -123,6 +127,7 @@ func (s *session) close(reason string, abrupt bool) {
 	s.connect.Stop()
 	s.mu.Unlock()
 	s.srv.forget(s.id)
+	s.known()
 	s.unset()
 	s.news.Notify()
 	s.srv.opts.Log.Debug("socket.io client ended", "remote", s.req.RemoteAddr, "reason", reason)
