@@ -464,6 +464,13 @@ func (t *Twin) putOwnership(r *route.Request) (any, error) {
 		}
 	}
 	err := t.db.Update(r.Context(), func(tx *store.Tx) error {
+		now, err := tx.Site(s.Org, s.Site, t.now())
+		if err != nil {
+			return err
+		}
+		if now.ID != s.ID || !slices.Equal(Domains(now), d) {
+			return problem(http.StatusPreconditionFailed, "it was changed in the meantime; read it again")
+		}
 		if err := tx.PutDomains(s.ID, next); err != nil {
 			return err
 		}
