@@ -230,6 +230,17 @@ func (n *Notifier) putChannel(r *route.Request) (any, error) {
 	}
 	c.Spec, c.Updated = in.Spec, n.now().UTC().Truncate(time.Millisecond)
 	err := n.db.Update(r.Context(), func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT `+channelColumns+` FROM notify_channels WHERE id = ?`, c.ID)
+		now, err := store.Collect(rows, err, scanChannel)
+		if err == nil && len(now) == 0 {
+			err = route.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.IfMatch(route.ETag(now[0])); err != nil { // somebody may have been faster
+			return err
+		}
 		return tx.Exec(`UPDATE notify_channels SET spec = ?, updated = ? WHERE id = ?`, toJSON(c.Spec), store.Millis(c.Updated), c.ID)
 	})
 	if err = errors.Join(err, n.reload(r.Context())); err != nil {

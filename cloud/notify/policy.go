@@ -217,6 +217,19 @@ func scanPolicy(r *sql.Rows) (p Policy, err error) {
 	return p, json.Unmarshal([]byte(spec), &p)
 }
 
+// scanPolicyOf reads one as it is in the transaction.
+func scanPolicyOf(tx *store.Tx, id string) (*Policy, error) {
+	rows, err := tx.Query(`SELECT spec FROM notify_routes WHERE id = ?`, id)
+	found, err := store.Collect(rows, err, scanPolicy)
+	if err == nil && len(found) == 0 {
+		err = route.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
 // policies lists those of an organisation that match an alert now.
 func (n *Notifier) policies(tx *store.Tx, f *fact) ([]Policy, error) {
 	rows, err := tx.Query(`SELECT spec FROM notify_routes WHERE org = ? ORDER BY id`, f.tenant)
@@ -346,6 +359,13 @@ func (n *Notifier) putPolicy(r *route.Request) (any, error) {
 		return nil, route.Problem(http.StatusForbidden, "this needs the role manager in %s", p.Domain)
 	}
 	err := n.db.Update(r.Context(), func(tx *store.Tx) error {
+		now, err := scanPolicyOf(tx, p.ID)
+		if err != nil {
+			return err
+		}
+		if err := r.IfMatch(route.ETag(now)); err != nil { // somebody may have been faster
+			return err
+		}
 		return tx.Exec(`UPDATE notify_routes SET spec = ?, domain = ?, updated = ? WHERE id = ?`, toJSON(p), p.Domain, store.Millis(n.now()), p.ID)
 	})
 	return route.WithETag(&p), err

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -217,5 +220,34 @@ func TestWhatIsForOnePersonIsNotShownToManagers(t *testing.T) {
 	got := d.call(admin, "GET", fmt.Sprintf("/v1/dead-letters/%v", id), nil, 200)["raw"].(string)
 	if strings.Contains(got, "SECRET") || strings.Contains(got, "approve it") || !strings.Contains(got, "WO-1") {
 		t.Errorf("a manager is shown %s", got)
+	}
+}
+
+// Of several who have seen the same version one changes it, however close together they come.
+func TestOneOfManyChangesARouteThatAllHaveSeen(t *testing.T) {
+	d := newDesk(t)
+	d.route(admin, map[string]any{"channels": []string{"pager"}})
+	var id string
+	d.must(d.db.QueryRow(t.Context(), `SELECT id FROM notify_routes`).Scan(&id))
+	etag := d.call(admin, "GET", "/v1/orgs/acme/routes/"+id, nil, 200)["etag"].(string)
+	var wins atomic.Int32
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			body := fmt.Sprintf(`{"name":"n%d","org":"acme","steps":[{"channels":["pager"]}]}`, i)
+			r := httptest.NewRequest("PUT", "/v1/orgs/acme/routes/"+id, strings.NewReader(body)).WithContext(token.Into(t.Context(), admin))
+			r.Header.Set("If-Match", etag)
+			w := httptest.NewRecorder()
+			d.api.ServeHTTP(w, r)
+			if w.Code == 200 {
+				wins.Add(1)
+			} else if w.Code != 412 {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+	all.Wait()
+	if wins.Load() != 1 {
+		t.Errorf("%d have changed it, want 1", wins.Load())
 	}
 }
