@@ -5,7 +5,7 @@ W=$(curl -s "$LAB/v1/work-orders" -H "$L" -d '{"site":"hq","title":"photo"}' | j
 X='X5O!P%@AP[4\PZX54(P^)7CC)7}$'
 printf '%sEICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*' "$X" >"$T/eicar.txt"
 bad=$(curl -s -F "file=@$T/eicar.txt" "$LAB/v1/work-orders/$W/attachments" -H "$L" | jq -r '.id // .attachments[0].id')
-state() { curl -s "$LAB/v1/work-orders/$W/attachments/$1" -H "$L" | jq -re "(.state // .scan) | select(. == \"$2\")"; }
+state() { curl -s "$LAB/v1/work-orders/$W/attachments" -H "$L" | jq -re ".attachments[] | select(.id == \"$1\" and .state == \"$2\") | .state"; }
 soon state "$bad" infected
 is "$(status "$LAB/v1/work-orders/$W/attachments/$bad/content" -H "$L")" 403
 ffmpeg -loglevel error -f lavfi -i color=red:size=800x600 -frames:v 1 "$T/photo.png"

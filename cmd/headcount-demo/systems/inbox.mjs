@@ -10,7 +10,7 @@ const me = await (await fetch(`${url}/auth/me`, { headers })).json();
 const begun = Date.now();
 const told = new Promise((done) => s.on("inbox.added", done));
 setTimeout(() => { console.error("no inbox.added within 3 s"); process.exit(1); }, 3000);
-const sent = await fetch(`${url}/v1/notifications/send`, { method: "POST", headers, body: JSON.stringify({ org: "demo", title: "Ring", text: "bell", users: [me.id] }) });
+const sent = await fetch(`${url}/v1/notifications/send`, { method: "POST", headers, body: JSON.stringify({ org: "demo", title: "Ring", text: "bell", users: [me.subject] }) });
 if (!sent.ok) { console.error(await sent.text()); process.exit(1); }
 await told;
 console.log(`after ${Date.now() - begun} ms`);

@@ -42,6 +42,15 @@ proven() {
 kill9() { kill -9 "$(cat "$DIR/$1.pid")"; }
 back() { for _ in $(seq 150); do curl -fso /dev/null "$1/health/live" && return; sleep 0.2; done; wrong "$1 does not come back"; }
 
+# crowd N says how many people are in the lab's lobby, which is made for 4.
+crowd() { curl -fsS -X PUT "$LABHUB/v1/spaces/lobby/count" -H "Content-Type: application/json" -d "{\"count\":$1}" >/dev/null; }
+# nats_user makes credentials at the lab's NATS server, and nats_as runs the NATS command line with them.
+nats_user() {
+	command -v nats >/dev/null || missing "the NATS command line is not installed; run: make tools"
+	headcount-cloud nats-user "check-$$" --permission observe --permission call --out "$T/nats.creds" --config "$DIR/cloud/cloud.yaml" 2>/dev/null
+}
+nats_as() { nats --creds "$T/nats.creds" --server "$LABNATS" --inbox-prefix "_INBOX_check-$$" "$@"; }
+
 TOKEN=$(login "$CLOUD" "$EMAIL" "$PASSWORD")
 LABTOKEN=$(login "$LAB" ann@acme.example "correct horse battery")
 # as NAME prints the header of another user of the lab: bob operates, mia manages, vic looks, eve belongs to globex.
@@ -52,7 +61,9 @@ export SITE=$(curl -fsS "$CLOUD/v1/sites" -H "$A" | jq -r '.sites[0].id')
 
 shown=$(sed -n 's/^# \$ //p' "$0")
 if [ -n "$shown" ]; then
+	set +o pipefail # a command cut off by head or a time limit is not amiss
 	eval "$shown" >"$T/out" 2>&1 || wrong "the command failed: $(tail -c 1500 "$T/out")"
+	set -o pipefail
 	OUT=$(cat "$T/out")
 	while IFS= read -r want; do has "$want"; done < <(sed -n 's/^# > //p' "$0")
 fi

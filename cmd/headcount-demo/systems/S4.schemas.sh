@@ -1,0 +1,7 @@
+# S4.schemas  events have schemas and versions, old ones are read
+# doc: cloud.md
+# $ curl -s $CLOUD/v1/schemas -H "$A" | head -c 600
+# > occupancy.changed
+. "$(dirname "$0")/lib.sh"
+proven ./cloud/schema TestOldVersionsAreReadAsTheNewest
+proven ./sync/wire TestGoldenBatchesDecode TestGoldenBodies
