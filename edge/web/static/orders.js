@@ -23,7 +23,7 @@ export function due(o) {
 }
 
 class HeadcountOrders extends Screen {
-  static properties = { columns: { state: true }, list: { state: true }, asList: { state: true }, adding: { state: true }, summary: { state: true } };
+  static properties = { columns: { state: true }, list: { state: true }, asList: { state: true }, adding: { state: true }, sites: { state: true }, spaces: { state: true }, summary: { state: true } };
 
   static styles = [Screen.styles, css`
     .board { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(15rem, 1fr); gap: .8rem; overflow-x: auto; padding-bottom: .5rem; align-items: start; }
@@ -66,7 +66,7 @@ class HeadcountOrders extends Screen {
     const s = this.summary;
     return html`<div class="head"><h2>Work orders ${s ? html`<span class="badge">${some(s.open, 'open', 'open')}</span> ${s.overdue ? html`<span class="badge bad">${s.overdue} overdue</span>` : nothing}` : nothing}</h2>
         <button aria-pressed=${Boolean(this.asList)} @click=${() => { this.asList = !this.asList; this.load(); }}>${this.asList ? 'Board' : 'List'}</button>
-        ${session.mayHere('operator') ? html`<button class="primary" @click=${() => { this.adding = !this.adding; }}>New work order</button>` : nothing}</div>
+        ${session.mayHere('operator') ? html`<button class="primary" @click=${() => this.begin()}>New work order</button>` : nothing}</div>
       ${this.said()}${this.adding ? this.form() : nothing}
       <div class="filters" role="search">
         <input type="search" placeholder="Search" aria-label="Search" @change=${(e) => this.set('q', e.target.value)}>
@@ -109,12 +109,24 @@ class HeadcountOrders extends Screen {
     return html`<form class="fields panel new" aria-label="New work order" @submit=${(e) => this.open(e)}>
       <label class="wide">What is to be done<input name="title" required maxlength="200"></label>
       <label class="wide">More about it<textarea name="description" maxlength="20000"></textarea></label>
-      <label>Site (id, may be empty)<input name="site" autocomplete="off"></label>
-      <label>Space (id)<input name="space" autocomplete="off"></label>
+      <label>Site<select name="site" @change=${(e) => this.lookIn(e.target.value)}><option value="">none</option>${(this.sites ?? []).map((s) => html`<option value=${s.id}>${title(s)}</option>`)}</select></label>
+      ${this.spaces?.length ? html`<label>Space<select name="space"><option value="">the whole site</option>${this.spaces.map((s) => html`<option value=${s.id}>${title(s)}</option>`)}</select></label>` : nothing}
       ${domains.length ? html`<label>For<select name="domain">${domains.map((d) => html`<option value=${d.domain}>${d.domain}</option>`)}</select></label>` : nothing}
       <label>Priority<select name="priority">${priorities.map((p) => html`<option ?selected=${p === 'medium'}>${p}</option>`)}</select></label>
       <label>Assigned to<select name="assignee"><option value="">nobody yet</option>${[...this.people?.values() ?? []].filter((u) => u.id && u.active !== false).map((u) => html`<option value=${u.id}>${u.name || u.email}</option>`)}</select></label>
       <button class="primary" ?disabled=${this.busy}>Open</button></form>`;
+  }
+
+  /** Opens or closes the form of a new order. */
+  begin() {
+    this.adding = !this.adding;
+    this.spaces = [];
+    if (this.adding) this.act(async () => { this.sites = (await this.get(`v1/sites${session.org && `?org=${encodeURIComponent(session.org)}`}`)).sites; });
+  }
+
+  lookIn(site) {
+    this.spaces = [];
+    if (site) this.act(async () => { this.spaces = (await this.get(`v1/sites/${encodeURIComponent(site)}/spaces`)).spaces ?? []; });
   }
 
   async open(e) {

@@ -69,7 +69,7 @@ class HeadcountPeople extends Screen {
     if (!session.may('admin', m.domain)) return html`<div class="role">${m.role} in ${m.domain}</div>`;
     return html`<div class="role"><select aria-label="Role of ${u.name} in ${m.domain}" @change=${(e) => this.act(() => this.post(`v1/users/${u.id}/memberships`, { ...m, role: e.target.value }), `${u.name} is ${e.target.value} in ${m.domain}.`)}>
       ${roles.map((r) => html`<option .selected=${r === m.role}>${r}</option>`)}</select> in ${m.domain}
-      <button ?disabled=${this.busy} aria-label="Take ${u.name}'s role in ${m.domain}" @click=${() => this.act(() => request(`v1/users/${u.id}/memberships?domain=${encodeURIComponent(m.domain)}`, { method: 'DELETE' }))}>Take</button></div>`;
+      <button ?disabled=${this.busy} aria-label="Remove ${u.name}'s role in ${m.domain}" @click=${() => this.act(() => request(`v1/users/${u.id}/memberships?domain=${encodeURIComponent(m.domain)}`, { method: 'DELETE' }))}>Remove</button></div>`;
   }
 
   grant(u) {

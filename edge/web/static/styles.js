@@ -70,7 +70,7 @@ export const screens = css`
   td select { width: auto; min-height: 2rem; padding: .15rem .5rem; }
   form.fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .7rem; align-items: end; }
   form.fields .wide { grid-column: 1 / -1; }
-  textarea { font: inherit; color: inherit; width: 100%; border: 1px solid var(--line); border-radius: 9px; background: var(--surface); padding: .5rem .75rem; min-height: 4.5rem; resize: vertical; }
+  textarea { font: 400 .95rem/1.45 var(--font); color: inherit; width: 100%; border: 1px solid var(--line); border-radius: 9px; background: var(--surface); padding: .5rem .75rem; min-height: 4.5rem; resize: vertical; }
   details.panel { padding: .8rem 1rem; margin: .8rem 0; }
   details.panel > summary { cursor: pointer; font-weight: 600; }
   details.panel > :nth-child(2) { margin-top: .8rem; }
