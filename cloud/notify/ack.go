@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/route"
 	"github.com/headcount-hub/headcount/cloud/store"
+	"github.com/headcount-hub/headcount/sync/token"
 )
 
 // ackLife is how long a link to acknowledge is good.
@@ -114,6 +116,9 @@ func (n *Notifier) useAck(r *route.Request) (any, error) {
 	if err != nil || len(sites) == 0 {
 		return nil, errors.Join(err, route.ErrNotFound)
 	}
+	if err := n.mayAck(r.Context(), a.who, sites[0]); err != nil {
+		return nil, err
+	}
 	if err := n.spend(r.Context(), secret); err != nil {
 		return nil, err
 	}
@@ -124,6 +129,24 @@ func (n *Notifier) useAck(r *route.Request) (any, error) {
 		}
 	}
 	return a.page(true), nil
+}
+
+// mayAck refuses the links of persons who are no operators of the site, or not any more: being told
+// gives nobody a right that they do not have. Links that were told to a channel are for who reads it.
+func (n *Notifier) mayAck(ctx context.Context, who string, s store.Site) error {
+	if n.o.Members == nil || strings.HasPrefix(who, "link to ") {
+		return nil
+	}
+	for _, d := range n.o.Domains(s) {
+		people, err := n.o.Members(ctx, d, token.Operator)
+		if err != nil {
+			return fmt.Errorf("list members of %s: %w", d, err)
+		}
+		if slices.ContainsFunc(people, func(p Person) bool { return p.ID == who }) {
+			return nil
+		}
+	}
+	return route.Problem(http.StatusForbidden, "to acknowledge needs the role operator at the site")
 }
 
 // spend marks a link used; 410 when somebody was faster.

@@ -251,3 +251,29 @@ func TestOneOfManyChangesARouteThatAllHaveSeen(t *testing.T) {
 		t.Errorf("%d have changed it, want 1", wins.Load())
 	}
 }
+
+func TestALinkGivesNoRoleThatItsReaderHasNot(t *testing.T) {
+	d := newDesk(t)
+	d.n.o.Members = func(_ context.Context, _ string, least token.Role) ([]Person, error) {
+		if least > token.Viewer {
+			return []Person{people["bob"]}, nil
+		}
+		return []Person{people["ada"], people["bob"]}, nil
+	}
+	link := func(who string) (secret string) {
+		d.must(d.db.Update(t.Context(), func(tx *store.Tx) error {
+			f := &fact{Event: store.Event{Org: "acme", SiteName: "hq"}, alert: crowd("a1")}
+			address, err := d.n.ackLink(tx, []*fact{f}, who, "title")
+			_, secret, _ = strings.Cut(address, "/v1/ack/")
+			return err
+		}))
+		return secret
+	}
+	d.share("acme")
+	d.call(nil, "POST", "/v1/ack/"+link("ada"), nil, 403)
+	d.call(nil, "POST", "/v1/ack/"+link("bob"), nil, 200)
+	d.call(nil, "POST", "/v1/ack/"+link("link to pager"), nil, 200)
+	if len(d.acked) != 2 {
+		t.Errorf("acknowledged: %v", d.acked)
+	}
+}
