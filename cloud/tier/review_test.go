@@ -41,3 +41,13 @@ func TestMetricsAreForWhoeverRunsTheCloud(t *testing.T) {
 	call(t, tier, 403, "POST", "/v1/orgs/acme/services", ann, `{"name":"spy","role":"viewer","permissions":["read","metrics"]}`)
 	call(t, tier, 200, "GET", "/metrics", prometheus.Token, "")
 }
+
+func TestADeletedSiteTakesItsWorkOrdersAlong(t *testing.T) {
+	tier := startTier(t, config(t.TempDir()))
+	newHub(t, tier, "acme", "hq")
+	var order struct{ ID string }
+	must(t, json.Unmarshal(call(t, tier, 201, "POST", "/v1/work-orders", "", `{"site":"hq","title":"the door is broken"}`), &order))
+	call(t, tier, 200, "DELETE", "/v1/sites/hq?force=1", "", "")
+	call(t, tier, 404, "GET", "/v1/work-orders/"+order.ID, "", "")
+	call(t, tier, 404, "GET", "/v1/sites/hq", "", "")
+}
