@@ -143,7 +143,10 @@ func newRig(t *testing.T, change func(*forward.Options)) *rig {
 	r.db = db
 	r.o = forward.Options{
 		DB: db, Domains: func(s store.Site) []string { return s.Domains }, Private: true, Alone: true, FirstRetry: 5 * time.Millisecond, LastRetry: 20 * time.Millisecond, MaxFailures: 4,
-		Tell: func(_ *store.Tx, org, _, title, _, _ string) error { r.told = append(r.told, org+": "+title); return nil },
+		Tell: func(_ *store.Tx, org, _, title, _, _ string) error {
+			r.told = append(r.told, org+": "+title)
+			return nil
+		},
 	}
 	if change != nil {
 		change(&r.o)
