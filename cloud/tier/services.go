@@ -55,6 +55,9 @@ var tierParts = []services.Part{
 		{Name: "list", Subject: "svc.workorders.list", Path: "/v1/work-orders"},
 		{Name: "summary", Subject: "svc.workorders.summary", Path: "/v1/work-orders/summary"},
 	}},
+	{Name: "headcount-analytics", Description: "usage, trends, reports"},
+	{Name: "headcount-assist", Description: "tools and answers for assistants"},
+	{Name: "headcount-forward", Description: "signed webhooks with replay, and sinks"},
 	{Name: "headcount-steer", Description: "configuration and commands down to hubs"},
 	{Name: "headcount-publish", Description: "publishes events to NATS"},
 	{Name: "headcount-services", Description: "what runs", Endpoints: []services.Endpoint{
