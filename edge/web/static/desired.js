@@ -35,7 +35,7 @@ class HeadcountDesired extends Screen {
 
   render() {
     const d = this.desired;
-    if (!d) return html`${this.said()}<p class="empty">Loading…</p>`;
+    if (!d) return html`${this.said()}${this.waiting()}`;
     const [tone, text] = states[d.state] ?? ['', d.state];
     return html`${this.said()}<p role="status"><span class="badge ${tone}">${text}</span> ${d.desired_rev ? html`revision ${d.desired_rev} is desired` : 'the hub’s own file alone decides'}${d.applied_rev == null ? nothing : html`, the hub runs ${d.applied_rev || 'its file'}`}
         <span class="muted small">${join(d.author, d.at && clock(d.at), d.note)}</span></p>

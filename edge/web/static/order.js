@@ -69,7 +69,7 @@ class HeadcountOrder extends Screen {
   render() {
     if (this.missing) return html`<p class="empty">There is no such work order, or it is not yours to see. <a href="#/orders">All work orders</a></p>`;
     const o = this.view;
-    if (!o) return html`${this.said()}<p class="empty">Loading…</p>`;
+    if (!o) return html`${this.said()}${this.waiting()}`;
     return html`<div><a href="#/orders">All work orders</a></div>${this.said()}
       <div class="sides"><div>${this.about(o)}${this.talk(o)}</div><div>${this.facts(o)}${this.tasks(o)}${this.attachments()}${this.past()}</div></div>`;
   }

@@ -77,7 +77,7 @@ class HeadcountOrders extends Screen {
   }
 
   board() {
-    if (!this.columns) return html`<p class="empty">Loading…</p>`;
+    if (!this.columns) return this.waiting();
     const shown = this.columns.filter((c) => c.count || always.includes(c.state));
     return html`<div class="board">${shown.map((c) => html`<section class="column" aria-label=${stateNames[c.state]}>
       <h3>${stateNames[c.state]} <span class="muted">${c.count}</span></h3>${repeat(c.cards, (o) => o.id, (o) => this.card(o))}
@@ -90,7 +90,7 @@ class HeadcountOrders extends Screen {
   }
 
   table() {
-    if (!this.list) return html`<p class="empty">Loading…</p>`;
+    if (!this.list) return this.waiting();
     if (!this.list.length) return html`<p class="empty">No work order is like that.</p>`;
     return html`<div class="panel scroll"><table><thead><tr><th>Number</th><th>What</th><th>State</th><th>Priority</th><th>Where</th><th>Who</th><th>Due</th></tr></thead>
       <tbody>${this.list.map((o) => html`<tr><td class="nums">${o.number || 'draft'}</td><td><a href="#/orders/${o.id}">${o.title}</a></td><td>${stateNames[o.state]}</td><td>${priorityBadge(o)}</td>

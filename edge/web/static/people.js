@@ -49,7 +49,7 @@ class HeadcountPeople extends Screen {
   }
 
   table() {
-    if (!this.users) return html`<p class="empty">Loading…</p>`;
+    if (!this.users) return this.waiting();
     if (!this.users.length) return html`<p class="empty">Nobody is like that.</p>`;
     return html`<div class="panel scroll"><table><thead><tr><th>Name</th><th>Mail address</th><th>Roles</th><th>State</th><th></th></tr></thead>
       <tbody>${repeat(this.users, (u) => u.id, (u) => this.row(u))}</tbody></table></div>${this.next ? html`<p class="muted small">There are more: search for them.</p>` : nothing}`;

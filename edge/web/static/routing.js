@@ -42,7 +42,7 @@ class HeadcountRouting extends Screen {
 
   render() {
     if (!session.org) return html`<p class="empty">There is no organisation with accounts yet.</p>`;
-    if (!this.routes) return html`${this.said()}<p class="empty">Loading…</p>`;
+    if (!this.routes) return html`${this.said()}${this.waiting()}`;
     return html`${this.said()}<section><h2>Routes</h2><p class="muted small">Which alerts are told to whom. All routes that match count; steps after the first are taken while nobody acknowledges.</p>
         ${this.manages ? this.routeForm() : nothing}${this.routeTable()}</section>
       <section><h2>Silences</h2>${session.mayHere('operator') ? this.silenceForm() : nothing}${this.silenceTable()}</section>

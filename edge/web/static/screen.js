@@ -75,6 +75,9 @@ export class Screen extends LitElement {
     if (await this.act(() => f(Object.fromEntries(new FormData(form)), form), done)) form.reset();
   }
 
+  /** What stands where nothing is known yet; said() tells why, when it will not come. */
+  waiting() { return this.stale ? nothing : html`<p class="empty">Loading…</p>`; }
+
   said() {
     return html`${this.stale ? html`<p class="error" role="alert">${this.stale}</p>` : nothing}${this.error ? html`<p class="error" role="alert">${this.error}</p>` : nothing}${this.done ? html`<p class="done" role="status">${this.done}</p>` : nothing}`;
   }

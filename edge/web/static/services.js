@@ -27,7 +27,7 @@ class HeadcountServices extends Screen {
 
   render() {
     const h = this.health;
-    if (!h) return html`${this.said()}<p class="empty">Loading…</p>`;
+    if (!h) return html`${this.said()}${this.waiting()}`;
     return html`${this.said()}<section><div class="head"><h2>Health</h2>${this.badge(h.status)}</div>
         <div class="panel scroll"><table><tbody>${h.checks.map((c) => html`<tr><th scope="row">${c.name}</th><td>${this.badge(c.status)}</td><td>${c.detail}</td></tr>`)}</tbody></table></div></section>
       <section><h2>Services</h2>${this.services.length ? html`<div class="panel scroll"><table><thead><tr><th>Name</th><th>Kind</th><th>Where</th><th>Version</th><th>State</th><th>Heard</th></tr></thead>

@@ -65,7 +65,7 @@ class HeadcountUsage extends Screen {
     return html`<div class="head"><h2>Use</h2>
         ${(this.sites?.length ?? 0) > 1 ? html`<select aria-label="Site" @change=${(e) => this.set({ site: e.target.value, space: '' })}>${this.sites.map((x) => html`<option value=${x.id} ?selected=${x.id === this.site}>${title(x)}</option>`)}</select>` : nothing}
         <select aria-label="Time" @change=${(e) => this.set({ days: Number(e.target.value) })}>${spans.map(([d, text]) => html`<option value=${d} ?selected=${d === this.days}>${text}</option>`)}</select></div>
-      ${this.said()}${s ? html`${this.table(s)}${this.trend()}${this.week()}${this.files()}` : html`<p class="empty">Loading…</p>`}`;
+      ${this.said()}${s ? html`${this.table(s)}${this.trend()}${this.week()}${this.files()}` : this.waiting()}`;
   }
 
   table(s) {
