@@ -285,8 +285,9 @@ func (f *Forwarder) test(r *route.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	name := "test-" + id.String()
 	body, err := json.Marshal(cloudEvent{
-		SpecVersion: "1.0", ID: "test-" + id.String(), Source: "/" + t.Org, Type: "webhook.test", Subject: t.ID, Time: f.now().UTC(),
+		SpecVersion: "1.0", ID: name, Source: "/" + t.Org, Type: "webhook.test", Subject: t.ID, Time: f.now().UTC(),
 		ContentType: "application/json", Org: t.Org, Data: json.RawMessage(`{"test":true}`),
 	})
 	if err != nil {
@@ -295,7 +296,7 @@ func (f *Forwarder) test(r *route.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
 	began := time.Now()
-	_, err = h.Send(ctx, []Event{{Org: t.Org, Type: "webhook.test", Body: body}})
+	_, err = h.Send(ctx, []Event{{Org: t.Org, Type: "webhook.test", Body: body, test: name}})
 	out := Tested{Delivered: err == nil, TookMS: time.Since(began).Milliseconds()}
 	if err != nil {
 		out.Error = plain(err)

@@ -91,7 +91,7 @@ func TestMQTTSinkSurvivesItsBroker(t *testing.T) {
 		o.Sinks = []forward.SinkConfig{{Name: "lamps", Org: "acme", Types: []string{"alert.*"}, MQTT: &forward.MQTT{URL: "mqtt://" + addr, Topic: "building/{site}/{type}"}}}
 	})
 	ids := r.happen("hq", "", "alert.raised", 3)
-	eventually(t, "they arrive", func() bool { return len(got.all()) == 3 })
+	eventually(t, "they arrive", func() bool { return r.sinkStatus().Position == ids[2] && len(got.all()) >= 3 })
 	stop()
 	ids = append(ids, r.happen("hq", "", "alert.cleared", 3)...)
 	eventually(t, "it fails", func() bool { return r.sinkStatus().Failures > 5 }) // and is not paused
@@ -103,7 +103,7 @@ func TestMQTTSinkSurvivesItsBroker(t *testing.T) {
 	for i, id := range ids {
 		want = append(want, "building/hq/alert."+map[bool]string{true: "raised", false: "cleared"}[i < 3]+" "+id)
 	}
-	if all := slices.Compact(got.all()); !slices.Equal(all, want) {
+	if all := firsts(got.all()); !slices.Equal(all, want) {
 		t.Errorf("got %v, want %v", all, want)
 	}
 	if r.sinkStatus().Kind != "mqtt" || len(r.told) > 0 {
@@ -112,6 +112,16 @@ func TestMQTTSinkSurvivesItsBroker(t *testing.T) {
 	r.do(admin, "POST", "/v1/orgs/acme/sinks/lamps/replay", `{"from":`+ids[5]+`}`, 202)
 	eventually(t, "the replay arrives", func() bool { return len(got.all()) >= len(want)+1 })
 	r.do(admin, "GET", "/v1/orgs/acme/webhooks/sink:lamps", "", 404)
+}
+
+// firsts leaves away what came again.
+func firsts(list []string) (out []string) {
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func natsServer(t *testing.T, dir string, port int) *natsserver.Server {

@@ -88,17 +88,19 @@ func withReplay(ctx context.Context, r *replay) context.Context {
 	return context.WithValue(ctx, replayKey{}, r.ID)
 }
 
-// Send is of Sink. The key of a call is the id of its event, or FIRST-LAST of a batch; that of a
+// Send is of Sink. The key of a call is the id of its event, or FIRST-LAST of several; that of a
 // replay ends with the replay's id, so that receivers who know the key take it all the same.
 func (h *hook) Send(ctx context.Context, events []Event) (sent int, err error) {
 	header := http.Header{}
 	key, body, contentType := events[0].Key(), events[0].Body, "application/cloudevents+json; charset=utf-8"
 	if h.batch {
+		if len(events) > 1 {
+			key += "-" + events[len(events)-1].Key()
+		}
 		bodies := make([][]byte, len(events))
 		for i, e := range events {
 			bodies[i] = e.Body
 		}
-		key += "-" + events[len(events)-1].Key()
 		body, contentType = slicesOf(bodies), "application/cloudevents-batch+json; charset=utf-8"
 	}
 	if id, ok := ctx.Value(replayKey{}).(string); ok {

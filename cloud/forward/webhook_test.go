@@ -256,7 +256,7 @@ func TestTestSecretAndDelete(t *testing.T) {
 		must(t, json.Unmarshal(r.do(admin, "POST", hooks+"/"+w.ID+"/test", "", 200), &out))
 		return out
 	}
-	if got := test(); !got.Delivered || to.got()[0].types[0] != "webhook.test" {
+	if got := test(); !got.Delivered || to.got()[0].types[0] != "webhook.test" || to.got()[0].header.Get(deliver.HeaderKey) != to.got()[0].ids[0] {
 		t.Errorf("test: %+v", got)
 	}
 	r.verify(to.got()[0], "0123456789abcdef0123")

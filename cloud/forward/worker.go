@@ -18,7 +18,8 @@ const (
 	maxBatch  = 100  // events in one call
 	pageSize  = 500  // rows read at once
 	maxPages  = 10   // read for one batch; then where it is is noted
-	saveAfter = 2000 // rows that were not for the target before that is noted
+	saveAfter = 2000 // rows that were not for the target before that is noted, or
+	saveLater = 10 * time.Second
 )
 
 // worker sends to one target.
@@ -34,6 +35,7 @@ type worker struct {
 	resend   bool    // the next batch is the replay's: they take turns
 	single   int64   // events up to this id go one by one: one of them was refused
 	saved    int64   // position that the database has
+	savedAt  time.Time
 	leased   time.Time
 	attempts int // of the batch under way
 }
@@ -171,7 +173,7 @@ func (w *worker) take(f *filter, row store.Event) (e Event, ok bool, err error) 
 
 // skip notes that there was nothing for the target up to an event.
 func (w *worker) skip(ctx context.Context, r *replay, to int64, more bool) (again bool) {
-	if r == nil && to-w.saved < saveAfter {
+	if r == nil && (to == w.saved || to-w.saved < saveAfter && w.f.now().Sub(w.savedAt) < saveLater) {
 		w.target.Position = to
 		return more || w.replay != nil
 	}
@@ -187,7 +189,7 @@ func (w *worker) skip(ctx context.Context, r *replay, to int64, more bool) (agai
 // reached takes over what move has stored.
 func (w *worker) reached(r *replay, to int64) {
 	if r == nil {
-		w.target.Position, w.saved = to, to
+		w.target.Position, w.saved, w.savedAt = to, to, w.f.now()
 		return
 	}
 	if r.Position = to; to >= r.Final {
