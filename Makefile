@@ -9,7 +9,7 @@ CMDS      := headcount headcount-cloud headcount-demo
 # The packages that have tests under a build tag.
 tagged = $$(grep -rl --include='*_test.go' '^//go:build.*$(1)' . | xargs -n1 dirname | sort -u)
 
-.PHONY: run test check build bench deb fmt vet lint race fuzz integration postgres browser systems tools sizes go-present
+.PHONY: run test check build bench deb rpm tarball fmt vet lint race fuzz integration postgres browser systems tools sizes go-present
 
 run: go-present
 	@mkdir -p bin && $(GO) build -ldflags '-X main.version=$(VERSION)' -o bin/headcount-demo ./cmd/headcount-demo
@@ -36,8 +36,9 @@ sizes: go-present
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$a GOARM=7 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$$c-$$a ./cmd/$$c || exit 1; \
 	  printf '%-16s %-6s %5.1f MB\n' $$c $$a $$(stat -c %s bin/$$c-$$a | awk '{print $$1/1e6}'); done; done
 
-deb: go-present
-	@sh packaging/deb.sh $(VERSION)
+# Packages of hub and cloud for amd64, arm64 and 32-bit ARM: dist/.
+deb rpm tarball: go-present
+	@sh packaging/packages.sh $(VERSION) $@
 
 check: go-present fmt vet lint race fuzz integration postgres browser
 

@@ -73,6 +73,7 @@ type cli struct {
 
 	config, data, http, nats string
 	verbose                  bool
+	format                   string // of the log; empty = text
 }
 
 func (c *cli) root() *cobra.Command {
@@ -113,7 +114,14 @@ func (c *cli) load() (tier.Config, error) {
 	if c.verbose {
 		level = slog.LevelDebug
 	}
-	cfg.Log = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+	switch c.format {
+	case "", "text":
+		cfg.Log = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+	case "json":
+		cfg.Log = slog.New(slog.NewJSONHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+	default:
+		return cfg, fmt.Errorf("--log-format %s: want text or json", c.format)
+	}
 	cfg.Version = versionString()
 	return cfg, nil
 }
@@ -150,6 +158,7 @@ func (c *cli) runCommand() *cobra.Command {
 	cmd.Flags().StringVar(&c.http, "http", "", "address of page and API (default "+tier.DefaultHTTP+")")
 	cmd.Flags().StringVar(&c.nats, "nats", "", "address hubs connect to (default "+tier.DefaultNATS+")")
 	cmd.Flags().BoolVarP(&c.verbose, "verbose", "v", false, "log more")
+	cmd.Flags().StringVar(&c.format, "log-format", "text", "text, or json: one object per line")
 	return cmd
 }
 
