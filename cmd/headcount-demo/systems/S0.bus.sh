@@ -1,5 +1,5 @@
 # S0.bus  events in a durable stream: whoever was down catches up
-# doc: cloud.md
+# doc: operations.md
 . "$(dirname "$0")/lib.sh"
 nats_user
 (nats_as sub 'ev.acme.>' --count 1 --raw >"$T/sub" 2>"$T/err") &

@@ -1,5 +1,5 @@
 # S1.requests  parts of the tier answer requests over NATS
-# doc: cloud.md
+# doc: operations.md#services
 . "$(dirname "$0")/lib.sh"
 nats_user
 OUT=$(nats_as req svc.twin.sites '{}' -H "Authorization:Bearer $LABTOKEN" --timeout 5s --raw)

@@ -1,5 +1,5 @@
 # S3.services  what runs: NATS micro services, a catalogue, hubs among them
-# doc: cloud.md
+# doc: operations.md#services
 # $ curl -s $CLOUD/services -H "$A" | jq -r '.services[] | [.name, .status] | join(" ")'
 # > headcount-hub UP
 # > headcount-twin UP

@@ -1,5 +1,5 @@
 # S4.schemas  events have schemas and versions, old ones are read
-# doc: cloud.md
+# doc: operations.md
 # $ curl -s $CLOUD/v1/schemas -H "$A" | head -c 600
 # > occupancy.changed
 . "$(dirname "$0")/lib.sh"
