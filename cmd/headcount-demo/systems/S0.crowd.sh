@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 # The cloud is stopped; twelve people pass the lab's door; the webhook is called within a second.
 crowd 0
+sleep 12 # occupancies that change again and again are published every few seconds, the first change at once
 hooks() { curl -s "$PEERS/hooks" | jq "[.[] | select(.body | test(\"alert.raised.*crowd.lobby\"))] | length"; }
 before=$(hooks)
 cloud=$(cat "$DIR/cloud.pid")
