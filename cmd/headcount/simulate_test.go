@@ -68,10 +68,10 @@ func TestSimulatedCountsMatch(t *testing.T) {
 		return ok && s.Transport["http"].Acked > 0 && s.Transport["mqtt"].Acked > 0 && s.Transport["serial"].Acked > 0 && s.Transport["socketio"].Acked > 0
 	})
 	for space := range want {
-		send(t, http.MethodPut, hub.url+"/v1/spaces/"+space+"/count", `{"count":0}`)
+		call(t, http.MethodPut, hub.url+"/v1/spaces/"+space+"/count", `{"count":0}`)
 	}
 	for space, n := range want {
-		send(t, http.MethodPost, "http://"+control+"/people", fmt.Sprintf(`{"space":%q,"count":%d}`, space, n))
+		call(t, http.MethodPost, "http://"+control+"/people", fmt.Sprintf(`{"space":%q,"count":%d}`, space, n))
 	}
 	awaits(t, "everybody is there", func() bool {
 		s, ok := ask[map[string]int]("http://" + control + "/truth")
@@ -183,7 +183,7 @@ func ask[T any](url string) (v T, ok bool) {
 	return v, res.StatusCode == http.StatusOK && json.NewDecoder(res.Body).Decode(&v) == nil
 }
 
-func send(t *testing.T, method, url, body string) {
+func call(t *testing.T, method, url, body string) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
