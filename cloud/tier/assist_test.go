@@ -375,13 +375,15 @@ func TestModelsThatMisbehave(t *testing.T) {
 		status int
 		want   string
 	}{
-		"endless calls":       {wants("list_sites", "{}"), func(a *Agent) { a.MaxSteps = 3 }, 502, "within 3 steps"},
-		"too many tokens":     {wants("list_sites", "{}"), func(a *Agent) { a.MaxTokens = 150 }, 502, "within 150 tokens"},
-		"error":               {raw(500, `{"error":"sk-test-key"}`), nil, 502, "answers 500"},
-		"wrong key":           {raw(401, `{}`), nil, 502, "answers 401"},
-		"not JSON":            {raw(200, `<html>`), nil, 502, "no chat completion"},
-		"no choices":          {raw(200, `{"choices":[]}`), nil, 502, "without choices"},
-		"redirect":            {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound) }, nil, 502, "answers 302"},
+		"endless calls":   {wants("list_sites", "{}"), func(a *Agent) { a.MaxSteps = 3 }, 502, "within 3 steps"},
+		"too many tokens": {wants("list_sites", "{}"), func(a *Agent) { a.MaxTokens = 150 }, 502, "within 150 tokens"},
+		"error":           {raw(500, `{"error":"sk-test-key"}`), nil, 502, "answers 500"},
+		"wrong key":       {raw(401, `{}`), nil, 502, "answers 401"},
+		"not JSON":        {raw(200, `<html>`), nil, 502, "no chat completion"},
+		"no choices":      {raw(200, `{"choices":[]}`), nil, 502, "without choices"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
+		}, nil, 502, "answers 302"},
 		"endless body":        {func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2<<20)) }, nil, 502, "more than"},
 		"silence":             {hang, func(a *Agent) { a.Timeout = 300 * time.Millisecond }, 504, "within 300ms"},
 		"nothing said":        {raw(200, `{"choices":[{"message":{"content":""}}]}`), nil, 200, `"answer":"not known"`},
