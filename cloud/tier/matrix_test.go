@@ -39,7 +39,6 @@ var made = []struct{ path, body, id string }{
 	{"/v1/users", `{"email":"%[1]s@acme.example","name":"U","domain":"%[2]s","role":"viewer","password":"correct horse battery staple"}`, ""},
 	{"/v1/work-orders", `{"org":"acme","site":"%[1]s","title":"Lamp"}`, ""},
 	{"/v1/orgs/{org}/webhooks", `{"name":"x","url":"http://127.0.0.1:9/","active":false}`, ""},
-	{"/v1/orgs/{org}/webhooks", `{"name":"x","url":"http://127.0.0.1:9/","active":false}`, ""},
 	{"/v1/silences", `{"org":"acme","domain":"%[2]s","match":{"rules":["over"]},"until_cleared":true,"reason":"drill"}`, ""},
 }
 
