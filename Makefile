@@ -3,7 +3,7 @@ GO        ?= go
 GO_NEEDED := 1.26
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS   := -s -w -X main.version=$(VERSION)
-FUZZTIME  ?= 5s
+FUZZTIME  ?= 3s
 CMDS      := headcount headcount-cloud headcount-demo
 
 # The packages that have tests under a build tag.
