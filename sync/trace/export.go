@@ -21,9 +21,7 @@ func (t *Tracer) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.o.Every)
-			defer cancel()
-			_ = t.export(last) // nobody is left to be told
+			_ = t.export(ctx) // nobody is left to be told
 			return
 		case <-tick.C:
 		case <-t.full:
@@ -62,6 +60,7 @@ func (t *Tracer) post(ctx context.Context, spans []*Span) error {
 	if err != nil {
 		return err
 	}
+	ctx = context.WithoutCancel(ctx) // what is under way at the end is still sent; the client bounds it
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ const (
 	maxQueue      = 4096
 	maxExport     = 512
 	defaultEvery  = 2 * time.Second
-	exportTimeout = 5 * time.Second
+	exportTimeout = 2 * time.Second
 )
 
 // Tracer records spans. Its methods may be called from many goroutines.
