@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -26,8 +27,8 @@ const privateOnly = runtime.GOOS != "windows"
 // badgeHider makes pseudonyms of badges with the site's own key, which is made at the first start.
 // The same badge gives the same pseudonym as long as the key is kept; without the key nobody can
 // find the badge by trying all numbers. Case and white space around it do not matter.
-func badgeHider(dir string) (func(badge string) string, error) {
-	key, err := badgeKey(filepath.Join(dir, badgeKeyFile))
+func badgeHider(dir string, log *slog.Logger) (func(badge string) string, error) {
+	key, err := badgeKey(filepath.Join(dir, badgeKeyFile), log)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,7 @@ func badgeHider(dir string) (func(badge string) string, error) {
 	}, nil
 }
 
-func badgeKey(file string) ([]byte, error) {
+func badgeKey(file string, log *slog.Logger) ([]byte, error) {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeBadgeKey(file)
@@ -46,8 +47,11 @@ func badgeKey(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key for badges: %w", err)
 	}
-	if info, err := os.Stat(file); err != nil || privateOnly && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("the key for badges, %s, can be read by others: chmod 600 it", file)
+	if info, err := os.Stat(file); err == nil && privateOnly && info.Mode().Perm()&0o077 != 0 { // as a copy put back often is
+		if err := os.Chmod(file, 0o600); err != nil {
+			return nil, fmt.Errorf("the key for badges can be read by others: %w; chmod 600 it", err)
+		}
+		log.Warn("the key for badges could be read by others of this machine; it is closed to them now", "file", file)
 	}
 	key, err := hex.DecodeString(string(bytes.TrimSpace(b)))
 	if err != nil || len(key) != badgeKeySize {

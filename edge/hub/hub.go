@@ -191,7 +191,7 @@ func (h *Hub) openStore() error {
 	_, newest := h.journal.LastCommit()
 	h.clock = clock.New(newest)
 	h.started = h.clock.Now()
-	hide, err := badgeHider(h.cfg.Storage.Dir)
+	hide, err := badgeHider(h.cfg.Storage.Dir, h.log)
 	if err != nil {
 		return err
 	}
