@@ -1,7 +1,6 @@
 package tier
 
 import (
-	"bufio"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -20,48 +19,24 @@ import (
 // minSecret is the shortest token in characters.
 const minSecret = 16
 
-// fileToken lets its holder use the API; only its hash is kept.
+// fileToken is a line of the token file, as on the hub; of its secret only the hash is kept.
 type fileToken struct {
-	name string
+	id   *token.Identity
 	hash [sha256.Size]byte
 }
 
-// loadTokens reads a token file: "secret" or "name:secret" per line, as on the hub. Errors never
-// show a line.
+// loadTokens reads the token file. Devices have nothing to do here: they send to their hub.
 func loadTokens(path string) ([]fileToken, error) {
-	info, err := os.Stat(path)
+	lines, err := gateway.LoadTokens(path)
 	if err != nil {
-		return nil, fmt.Errorf("token file: %w", err)
+		return nil, err
 	}
-	if info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("token file %s is open to every user of this machine (%04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("token file: %w", err)
-	}
-	defer f.Close()
-	var tokens []fileToken
-	in := bufio.NewScanner(f)
-	for n := 1; in.Scan(); n++ {
-		line := strings.TrimSpace(in.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
+	tokens := make([]fileToken, len(lines))
+	for i, l := range lines {
+		if l.Device != "" {
+			return nil, fmt.Errorf("token file %s: device %s: tokens of devices are for the hub; make one for the cloud with POST /v1/sites/SITE/device-tokens", path, l.Device)
 		}
-		name, secret, ok := strings.Cut(line, ":")
-		if !ok {
-			name, secret = fmt.Sprintf("token-%d", n), line
-		}
-		if secret = strings.TrimSpace(secret); len(secret) < minSecret {
-			return nil, fmt.Errorf("token file %s: line %d: the secret is shorter than %d characters; make one with: openssl rand -hex 24", path, n, minSecret)
-		}
-		tokens = append(tokens, fileToken{strings.TrimSpace(name), sha256.Sum256([]byte(secret))})
-	}
-	if err := in.Err(); err != nil {
-		return nil, fmt.Errorf("token file %s: %w", path, err)
-	}
-	if len(tokens) == 0 {
-		return nil, fmt.Errorf("token file %s has no token; write one line: name:secret", path)
+		tokens[i] = fileToken{l.Identity(), sha256.Sum256([]byte(l.Secret))}
 	}
 	return tokens, nil
 }
@@ -111,7 +86,7 @@ func (d *doorkeeper) identify(r *http.Request) (id *token.Identity, err error) {
 	h := sha256.Sum256([]byte(raw))
 	for _, t := range d.tokens { // all of them, so that time does not tell which
 		if subtle.ConstantTimeCompare(h[:], t.hash[:]) == 1 {
-			id = &token.Identity{Kind: token.Local, Subject: t.name, Name: t.name, Everywhere: token.Admin}
+			id = t.id
 		}
 	}
 	if id == nil {

@@ -43,7 +43,7 @@ type Config struct {
 // HTTP is the API and page.
 type HTTP struct {
 	Listen      string   `yaml:"listen"`      // "127.0.0.1:8090" by default; port 0 takes any free one
-	TokenFile   string   `yaml:"token_file"`  // "secret" or "name:secret" per line; needed beyond loopback
+	TokenFile   string   `yaml:"token_file"`  // "name:secret" or "name:role:secret" per line, as on the hub
 	Certificate string   `yaml:"certificate"` // PEM file; with Key it makes HTTPS
 	Key         string   `yaml:"key"`         //
 	Hosts       []string `yaml:"hosts"`       // further names under which an API without tokens may be called

@@ -406,6 +406,31 @@ func TestTokenFileMistakesAreNamedWithoutTheSecret(t *testing.T) {
 	}
 }
 
+func TestATokenOfTheFileHasItsRole(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	must(t, os.WriteFile(file, []byte("board:viewer:0123456789abcdef\nops:fedcba9876543210\n"), 0o600))
+	cfg := config(t.TempDir())
+	cfg.HTTP.TokenFile = file
+	tier := startTier(t, cfg)
+	board, ops := "Bearer 0123456789abcdef", "Bearer fedcba9876543210"
+	get(t, tier, "/v1/sites", 200, "Authorization", board)
+	for role, want := range map[string]int{board: http.StatusForbidden, ops: http.StatusCreated} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tier.HTTPAddr()+"/v1/sites", strings.NewReader(`{"id":"oslo","domain":"acme","name":"Oslo"}`))
+		must(t, err)
+		req.Header.Set("Authorization", role)
+		resp, err := client.Do(req)
+		must(t, err)
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s makes a site: %s, want %d", role, resp.Status, want)
+		}
+	}
+	must(t, os.WriteFile(file, []byte("device:door-7:0123456789abcdef\n"), 0o600))
+	if _, err := loadTokens(file); err == nil || !strings.Contains(err.Error(), "for the hub") {
+		t.Errorf("a device's line: %v", err)
+	}
+}
+
 func TestForeignNamesAndPagesAreRefused(t *testing.T) {
 	tier := startTier(t, config(t.TempDir()))
 	get(t, tier, "/v1/sites", 421, "Host", "evil.example")

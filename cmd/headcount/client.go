@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
@@ -188,7 +187,7 @@ func (c *client) secret() (string, error) {
 	// The hub's own file may have comments, names and roles before the tokens, and tokens of
 	// devices, which may ask nothing.
 	for n, line := range strings.Split(string(b), "\n") {
-		t, err := api.ParseToken(line, n+1)
+		t, err := gateway.ParseToken(line, n+1)
 		if err != nil {
 			return "", fmt.Errorf("--token-file %s: line %d: %w", c.tokenFile, n+1, err)
 		}

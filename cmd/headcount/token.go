@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/headcount-hub/headcount/edge/api"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/sync/token"
 )
 
@@ -59,7 +59,7 @@ func newToken(out, notes io.Writer, name, role, device string) error {
 		owner = "device:" + device
 	}
 	line := owner + ":" + secret
-	t, err := api.ParseToken(line, 1)
+	t, err := gateway.ParseToken(line, 1)
 	if err != nil {
 		return usage(err)
 	}

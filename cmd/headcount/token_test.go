@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headcount-hub/headcount/edge/api"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/sync/token"
 )
 
@@ -71,7 +71,7 @@ func TestTokensFromTheCommandLine(t *testing.T) {
 			t.Errorf("%s %s: got %d %s, want %d", c.method, c.path, resp.StatusCode, body, c.want)
 		}
 	}
-	if _, err := api.LoadTokens("tokens"); err != nil {
+	if _, err := gateway.LoadTokens("tokens"); err != nil {
 		t.Error(err)
 	}
 }

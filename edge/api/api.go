@@ -83,7 +83,7 @@ type Options struct {
 	Needs  map[string]Need         // policies of those of Routes that the hub's own table does not have
 
 	Gateway gateway.Options // what the configuration says of proxies, origins and rates; the rest is set here
-	Tokens  []Token         // who may use the API; empty = everybody who reaches it
+	Tokens  []gateway.Token // who may use the API; empty = everybody who reaches it
 
 	// Verify tells whose a signed token is; its error says why the token is refused. Domains are
 	// those that the hub belongs to, the organisation first; a caller's role in them is its role

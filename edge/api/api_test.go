@@ -19,6 +19,7 @@ import (
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/api/apitest"
+	"github.com/headcount-hub/headcount/edge/gateway"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -522,7 +523,7 @@ func TestMetrics(t *testing.T) {
 
 func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 	a := newAPI(t, apitest.Office(noon), func(o *api.Options) {
-		o.Tokens = []api.Token{{Name: "x", Secret: "0123456789abcdef"}}
+		o.Tokens = []gateway.Token{{Name: "x", Secret: "0123456789abcdef"}}
 		o.Routes = map[string]http.Handler{"POST /v1/readings": http.NotFoundHandler(), "POST /v1/push/{profile}": http.NotFoundHandler()}
 	})
 	w := do(a, request{method: "GET", path: "/openapi.json"})

@@ -25,7 +25,7 @@ func newAuth(o Options) *auth {
 		a.verify = o.Verify
 	}
 	for _, t := range o.Tokens {
-		a.callers = append(a.callers, t.identity())
+		a.callers = append(a.callers, t.Identity())
 		a.hashes = append(a.hashes, sha256.Sum256([]byte(t.Secret)))
 	}
 	return a

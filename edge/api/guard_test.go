@@ -12,6 +12,7 @@ import (
 
 	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/api/apitest"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/sync/token"
 )
 
@@ -24,7 +25,7 @@ func guarded(t *testing.T) (*apitest.Site, *api.API) {
 	site := apitest.Office(noon)
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("page")) })
 	return site, newAPI(t, site, func(o *api.Options) {
-		o.Tokens = []api.Token{{Name: "anna", Secret: annaSecret}, {Name: "bot", Secret: botSecret}}
+		o.Tokens = []gateway.Token{{Name: "anna", Secret: annaSecret}, {Name: "bot", Secret: botSecret}}
 		o.Web = page
 		o.Routes = map[string]http.Handler{"POST /v1/readings": page}
 	})
@@ -211,13 +212,13 @@ func TestLoadTokens(t *testing.T) {
 		}
 	}
 	write("# who\n\nanna: "+annaSecret+"\r\n"+botSecret+"\n", 0o600)
-	got, err := api.LoadTokens(path)
-	if err != nil || len(got) != 2 || got[0] != (api.Token{Name: "anna", Secret: annaSecret, Role: token.Admin}) || got[1] != (api.Token{Name: "token-4", Secret: botSecret}) {
+	got, err := gateway.LoadTokens(path)
+	if err != nil || len(got) != 2 || got[0] != (gateway.Token{Name: "anna", Secret: annaSecret, Role: token.Admin}) || got[1] != (gateway.Token{Name: "token-4", Secret: botSecret}) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	write("w:viewer:"+annaSecret+"\nop : operator : "+botSecret+"\ndevice:xovis:00:6E:02:"+"x"+annaSecret+"\nadmin:"+annaSecret, 0o600)
-	got, err = api.LoadTokens(path)
-	want := []api.Token{
+	got, err = gateway.LoadTokens(path)
+	want := []gateway.Token{
 		{Name: "w", Role: token.Viewer, Secret: annaSecret}, {Name: "op", Role: token.Operator, Secret: botSecret},
 		{Name: "device xovis:00:6E:02", Device: "xovis:00:6E:02", Secret: "x" + annaSecret}, {Name: "admin", Role: token.Admin, Secret: annaSecret},
 	}
@@ -240,16 +241,16 @@ func TestLoadTokens(t *testing.T) {
 		"anna:geheimnis-äöü-0123456789":                         "printable",
 	} {
 		write(content, 0o600)
-		_, err := api.LoadTokens(path)
+		_, err := gateway.LoadTokens(path)
 		if err == nil || !strings.Contains(err.Error(), about) || strings.Contains(err.Error(), "secret-0") || strings.Contains(err.Error(), "geheim") {
 			t.Errorf("token file %q: got error %v, want one about %q that does not tell the secret", content, err, about)
 		}
 	}
 	write("anna:"+annaSecret, 0o644)
-	if _, err := api.LoadTokens(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := gateway.LoadTokens(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("a file that all may read: got error %v", err)
 	}
-	if _, err := api.LoadTokens(path + "-none"); err == nil {
+	if _, err := gateway.LoadTokens(path + "-none"); err == nil {
 		t.Error("a file that is not there: no error")
 	}
 }
@@ -262,7 +263,7 @@ func FuzzLoadTokens(f *testing.F) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		tokens, err := api.LoadTokens(path)
+		tokens, err := gateway.LoadTokens(path)
 		if (err == nil) != (len(tokens) > 0) {
 			t.Fatalf("got %d tokens and error %v", len(tokens), err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/api/apitest"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/sync/token"
 )
 
@@ -122,9 +123,9 @@ func newRig(t *testing.T, c *cloud) *rig {
 	r := &rig{site: apitest.Office(noon)}
 	input := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { r.taken.Add(1) })
 	r.api = newAPI(t, r.site, func(o *api.Options) {
-		o.Tokens = []api.Token{{Name: "anna", Secret: annaSecret, Role: token.Admin}, {Name: "device door-9", Device: "door-9", Secret: deviceSecret}}
+		o.Tokens = []gateway.Token{{Name: "anna", Secret: annaSecret, Role: token.Admin}, {Name: "device door-9", Device: "door-9", Secret: deviceSecret}}
 		for _, role := range []token.Role{token.Viewer, token.Operator, token.Manager, token.Admin} {
-			o.Tokens = append(o.Tokens, api.Token{Name: role.String(), Role: role, Secret: role.String() + "-secret-0123456789"})
+			o.Tokens = append(o.Tokens, gateway.Token{Name: role.String(), Role: role, Secret: role.String() + "-secret-0123456789"})
 		}
 		o.Routes = map[string]http.Handler{"POST /v1/readings": input, "POST /sensors/data": input, "POST /v1/push/{profile}": input, "POST /old/url": input}
 		o.Needs = map[string]api.Need{"POST /old/url": api.Ingest()}
@@ -273,7 +274,7 @@ func TestSignedTokens(t *testing.T) {
 		w := do(newAPI(t, site, o), request{method: "PUT", path: "/v1/spaces/lobby/count", body: `{"count":3}`, header: bearer(secret)})
 		return w.Code, site, w.Body.String()
 	}
-	tokens := []api.Token{{Name: "anna", Secret: annaSecret}}
+	tokens := []gateway.Token{{Name: "anna", Secret: annaSecret}}
 	domains := func() []string { return []string{"acme"} }
 	if got, site, _ := count(func(o *api.Options) { o.Tokens, o.Verify, o.Domains = tokens, c.verify.Verify, domains }, carla); got != 200 || site.Commands()[0].By != "Carla" {
 		t.Errorf("operator: got %d, commands %+v", got, site.Commands())

@@ -18,6 +18,7 @@ import (
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/api/apitest"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/live"
 )
 
@@ -198,7 +199,7 @@ func TestOpenListenerNeedsTokens(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	withTokens := newAPI(t, site, func(o *api.Options) { o.Tokens = []api.Token{{Name: "a", Secret: annaSecret}} })
+	withTokens := newAPI(t, site, func(o *api.Options) { o.Tokens = []gateway.Token{{Name: "a", Secret: annaSecret}} })
 	if err := withTokens.Serve(ctx, listen()); err != nil {
 		t.Fatalf("with tokens: %v", err)
 	}

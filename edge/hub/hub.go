@@ -30,6 +30,7 @@ import (
 	"github.com/headcount-hub/headcount/edge/config"
 	"github.com/headcount-hub/headcount/edge/deliver"
 	"github.com/headcount-hub/headcount/edge/engine"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/journal"
 	"github.com/headcount-hub/headcount/edge/live"
 	"github.com/headcount-hub/headcount/edge/occupancy"
@@ -111,7 +112,7 @@ type parts struct {
 	channels map[string]deliver.Channel
 	routes   map[string]http.Handler
 	needs    map[string]api.Need // of routes
-	tokens   []api.Token
+	tokens   []gateway.Token
 }
 
 // Open builds the site and takes its HTTP port and its store. An error leaves nothing behind. The
@@ -268,7 +269,7 @@ func (h *Hub) buildRoutes() error {
 
 func (h *Hub) loadTokens() (err error) {
 	if f := h.cfg.HTTP.TokenFile; f != "" {
-		if h.parts.tokens, err = api.LoadTokens(f); err != nil {
+		if h.parts.tokens, err = gateway.LoadTokens(f); err != nil {
 			return fmt.Errorf("http.token_file: %w", err)
 		}
 	}

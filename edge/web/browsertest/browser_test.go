@@ -19,6 +19,7 @@ import (
 	"github.com/headcount-hub/headcount/edge"
 	"github.com/headcount-hub/headcount/edge/api"
 	"github.com/headcount-hub/headcount/edge/api/apitest"
+	"github.com/headcount-hub/headcount/edge/gateway"
 	"github.com/headcount-hub/headcount/edge/web"
 )
 
@@ -31,7 +32,7 @@ func TestBrowserPage(t *testing.T) {
 		t.Fatal("playwright-core is not installed; run: npm ci --prefix edge/web/browsertest")
 	}
 	hub := newServer(t, apitest.Office(time.Now()), nil)
-	guarded := newServer(t, apitest.Office(time.Now()), func(o *api.Options) { o.Tokens = []api.Token{{Name: "anna", Secret: secret}} })
+	guarded := newServer(t, apitest.Office(time.Now()), func(o *api.Options) { o.Tokens = []gateway.Token{{Name: "anna", Secret: secret}} })
 	demo := newServer(t, apitest.Office(time.Now()), func(o *api.Options) {
 		o.Routes, o.Web = demoRoutes(), web.Handler(web.Page{Demo: true})
 		o.Needs = map[string]api.Need{}

@@ -1,4 +1,4 @@
-package api
+package gateway
 
 import (
 	"bufio"
@@ -19,8 +19,8 @@ type Token struct {
 	Device string     // not empty: a device's token, which may send this device's readings and nothing else
 }
 
-// identity is the caller that holds the token.
-func (t Token) identity() *token.Identity {
+// Identity is the caller that holds the token.
+func (t Token) Identity() *token.Identity {
 	if t.Device != "" {
 		return &token.Identity{Kind: token.Device, Subject: t.Device, Name: t.Name}
 	}
