@@ -48,7 +48,7 @@ func (h *Hub) traceOf() func(context.Context) string {
 
 // lingers is how long after a reading what falls due by a timer, such as the count that follows from
 // it and its alerts, is taken to belong to its trace.
-const lingers = 5 * time.Second
+const lingers = 10 * time.Second
 
 // traced notes which records a commit wrote in which traces, for the batches that carry them up.
 func (h *Hub) traced() func(engine.Traced) {

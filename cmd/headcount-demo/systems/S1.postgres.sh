@@ -12,9 +12,9 @@ has 'ok .*cloud/workorders'
 cat >"$T/try.sh" <<-'END'
 	set -eu
 	cd "$T"
-	printf 'database: "%s"\ndata: pg\nhttp: {listen: "127.0.0.1:0"}\nnats: {listen: "127.0.0.1:0"}\n' "$HEADCOUNT_TEST_POSTGRES" >pg.yaml
+	printf 'database: "%s"\ndata: pgdata\nhttp: {listen: "127.0.0.1:0"}\nnats: {listen: "127.0.0.1:0"}\n' "$HEADCOUNT_TEST_POSTGRES" >pg.yaml
 	headcount-cloud run --config pg.yaml >pg.log 2>&1 &
-	for i in $(seq 100); do url=$(grep -o 'http://[^ ]*' pg.log || true); [ -n "$url" ] && break; sleep 0.2; done
+	for i in $(seq 100); do url=$(grep -o 'http://[^ ]*' pg.log | head -n 1 || true); [ -n "$url" ] && break; sleep 0.2; done
 	curl -fsS "$url/health"
 	kill $!
 	wait $! || true

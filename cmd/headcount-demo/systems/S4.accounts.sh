@@ -6,13 +6,13 @@ is "$(status "$LAB/auth/register" -d "{\"email\":\"$who\",\"name\":\"New\",\"pas
 link() { curl -s "$PEERS/mails" | jq -re "[.[] | select(.to[0] == \"$who\") | .text | scan(\"http://[^ \\r\\n<>\\\"]+\")] | last"; }
 soon link
 t=${OUT##*[=/#]}
-is "$(status "$LAB/auth/verify" -d "{\"token\":\"$t\"}" | cut -c1)" 2
-is "$(status "$LAB/auth/verify" -d "{\"token\":\"$t\"}" | cut -c1)" 4
+is "$(status "$LAB/auth/verify" -H "Content-Type: application/json" -d "{\"token\":\"$t\"}" | cut -c1)" 2
+is "$(status "$LAB/auth/verify" -H "Content-Type: application/json" -d "{\"token\":\"$t\"}" | cut -c1)" 4
 is "$(status "$LAB/auth/reset/request" -d "{\"email\":\"$who\"}" | cut -c1)" 2
 old=$OUT
 reset() { link | grep -v -F "$old"; }
 soon reset
-is "$(status "$LAB/auth/reset" -d "{\"token\":\"${OUT##*[=/#]}\",\"password\":\"another long password\"}" | cut -c1)" 2
+is "$(status "$LAB/auth/reset" -H "Content-Type: application/json" -d "{\"token\":\"${OUT##*[=/#]}\",\"password\":\"another long password\"}" | cut -c1)" 2
 N="Authorization: Bearer $(login "$LAB" "$who" 'another long password')"
 is "$(status "$LAB/auth/me" -H "$N")" 200
 id=$(curl -s "$LAB/auth/me" -H "$N" | jq -r .subject)

@@ -22,13 +22,13 @@ has() { grep -Eq -- "$1" <<<"$OUT" || wrong "no /$1/ in: $(head -c 1500 <<<"$OUT
 is() { [ "$1" = "$2" ] || wrong "got ${1:0:1500}, want $2"; }
 # status CURL-ARGUMENTS... prints the answer's status.
 status() { curl -s -o "$T/body" -w '%{http_code}' "$@"; }
-# soon COMMAND... tries for 30 s until it succeeds and prints something.
+# soon COMMAND... tries for 30 s (TRIES times 0.2 s) until it succeeds and prints something.
 soon() {
-	for _ in $(seq 150); do
+	for _ in $(seq "${TRIES:-150}"); do
 		if OUT=$("$@" 2>"$T/err") && [ -n "$OUT" ]; then return; fi
 		sleep 0.2
 	done
-	wrong "not within 30 s: $*: $OUT $(cat "$T/err")"
+	wrong "not in time: $*: $OUT $(cat "$T/err")"
 }
 # proven PACKAGE TEST... runs Go tests with these exact names and insists that each of them passed.
 proven() {
