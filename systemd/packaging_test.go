@@ -14,20 +14,6 @@ import (
 	"github.com/headcount-hub/headcount/cloud/tier"
 )
 
-// TestUnitsAreHardened holds both units to a score that leaves little to take.
-func TestUnitsAreHardened(t *testing.T) {
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("there is no systemd-analyze on this machine")
-	}
-	for _, unit := range []string{"headcount.service", "headcount-cloud.service"} {
-		if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil {
-			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-			t.Errorf("%s: %v: %s", unit, err, lines[len(lines)-1])
-		}
-	}
-}
-
 func read(t *testing.T, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", name))

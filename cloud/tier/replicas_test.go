@@ -1,3 +1,5 @@
+//go:build postgres
+
 package tier
 
 import (
@@ -21,7 +23,7 @@ import (
 func TestTwoReplicasOnPostgreSQL(t *testing.T) {
 	where := storetest.Where(t)
 	if !store.IsURL(where) {
-		t.Skip("needs " + storetest.Variable + "; make postgres runs it")
+		t.Fatal(storetest.Variable + " names no PostgreSQL server; make postgres starts one")
 	}
 	natsDir := t.TempDir()
 	nats, err := bus.Start(t.Context(), bus.Options{Dir: natsDir, Listen: "127.0.0.1:0"})

@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -401,22 +400,6 @@ func TestThumbnailsAreMadeWithinBounds(t *testing.T) {
 		t.Errorf("broken picture is %+v, want no thumbnail and why", a)
 	}
 	r.call("vera", "GET", r.content(v, broken), nil, 200, nil)
-}
-
-func TestWebPByTheRealTool(t *testing.T) {
-	if _, err := exec.LookPath("cwebp"); err != nil {
-		t.Skip("cwebp is not installed (apt install webp)")
-	}
-	r := newRig(t)
-	v := r.order()
-	a := r.upload(v, "a.png", picture(500, 300))
-	r.treat(0)
-	var got []byte
-	r.call("vera", "GET", r.content(v, a)+"?variant=webp", nil, 200, &got)
-	p, format, err := image.Decode(bytes.NewReader(got))
-	if err != nil || format != "webp" || p.Bounds().Dx() != 500 {
-		t.Errorf("got %s (%v), want a WebP of 500 pixels: %+v", format, err, r.look(v, a.ID))
-	}
 }
 
 // TestToolsRunWithinLimits runs small programs in the place of cwebp and ffmpeg: what is tested is

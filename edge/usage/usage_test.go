@@ -3,6 +3,7 @@ package usage
 import (
 	"testing"
 	"time"
+	_ "time/tzdata" // some machines have no zone files
 
 	"pgregory.net/rapid"
 
@@ -68,7 +69,7 @@ func TestHoursAddUpToTheSpan(t *testing.T) {
 		name := rapid.SampledFrom([]string{"Europe/Oslo", "UTC", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"}).Draw(t, "zone")
 		loc, err := time.LoadLocation(name)
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		begin := rapid.SampledFrom([]time.Time{
 			time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC), time.Date(2026, 10, 24, 12, 0, 0, 0, time.UTC), time.Date(2026, 4, 4, 6, 0, 0, 0, time.UTC),
