@@ -1,14 +1,12 @@
 package forward
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/headcount-hub/headcount/cloud/store"
@@ -125,37 +123,4 @@ func checkFilter(types, sites []string) error {
 		}
 	}
 	return nil
-}
-
-// places knows whom sites belong to.
-type places struct {
-	db      *store.DB
-	domains func(store.Site) []string
-
-	mu    sync.Mutex // guards what follows
-	known map[int64][]string
-	read  time.Time
-}
-
-// placesAge is how long whom a site belongs to is believed.
-const placesAge = 5 * time.Second
-
-func (p *places) of(ctx context.Context, e store.Event) ([]string, error) {
-	if e.SiteName == store.OrgSite {
-		return []string{e.Org}, nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if d, ok := p.known[e.Site]; ok && time.Since(p.read) < placesAge {
-		return d, nil
-	}
-	sites, err := p.db.Sites(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read sites: %w", err)
-	}
-	p.known, p.read = map[int64][]string{}, time.Now()
-	for _, s := range sites {
-		p.known[s.ID] = p.domains(s)
-	}
-	return p.known[e.Site], nil
 }

@@ -59,7 +59,7 @@ type Forwarder struct {
 	log    *slog.Logger
 	now    func() time.Time
 	owner  string
-	places places
+	places *store.Places
 	kick   chan struct{} // size 1: a token that says look at the targets again
 
 	mu    sync.Mutex      // guards sinks
@@ -87,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Forwarder, error) {
 	setDefault(&f.o.FirstRetry, 2*time.Second)
 	setDefault(&f.o.LastRetry, 10*time.Minute)
 	setDefault(&f.o.MaxFailures, 20)
-	f.places = places{db: o.DB, domains: o.Domains}
+	f.places = store.NewPlaces(o.DB, o.Domains)
 	if err := o.DB.Migrate(ctx, "forward", migrations, "migrations"); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (w *worker) run(ctx context.Context) {
 	if closer, ok := w.sink.(*hook); ok { // others live as long as the process
 		defer closer.Close()
 	}
-	w.filter.domains = func(e store.Event) ([]string, error) { return w.f.places.of(ctx, e) }
+	w.filter.domains = func(e store.Event) ([]string, error) { return w.f.places.Of(ctx, e) }
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {

@@ -32,17 +32,18 @@ type States interface {
 
 // Source is a live.Source. Its methods may be called from many goroutines.
 type Source struct {
-	db     *store.DB
-	states States
-	whole  string // type of the event that stands for "the whole state changed"
-	tail   tail
-	places places
+	db      *store.DB
+	states  States
+	whole   string // type of the event that stands for "the whole state changed"
+	tail    tail
+	places  *store.Places
+	domains func(store.Site) []string
 }
 
 // New makes a source over the event table. Events of type whole are sent as snapshots. domains
 // lists whom a site belongs to.
 func New(db *store.DB, states States, whole edge.EventType, domains func(store.Site) []string) *Source {
-	s := &Source{db: db, states: states, whole: string(whole), places: places{db: db, domains: domains}}
+	s := &Source{db: db, states: states, whole: string(whole), places: store.NewPlaces(db, domains), domains: domains}
 	s.tail.source, s.tail.most = s, maxTail
 	return s
 }
@@ -145,7 +146,7 @@ func (s *Source) event(ctx context.Context, r row, f live.Filter) (e live.Event,
 	if stored.Input || !f.WantsSite(stored.SiteName) || f.Org != "" && f.Org != stored.Org || r.wrong != nil {
 		return e, false, r.wrong
 	}
-	domains, err := s.places.of(ctx, stored)
+	domains, err := s.places.Of(ctx, stored)
 	if err != nil || !caller(f).MaySee(stored.Audience, domains) {
 		return e, false, err
 	}
@@ -217,7 +218,7 @@ func (s *Source) Sites(ctx context.Context, f live.Filter) ([]store.Site, error)
 	}
 	var out []store.Site
 	for _, site := range all {
-		if f.WantsSite(site.Site) && (f.Org == "" || f.Org == site.Org) && caller(f).MaySee("", s.places.domains(site)) {
+		if f.WantsSite(site.Site) && (f.Org == "" || f.Org == site.Org) && caller(f).MaySee("", s.domains(site)) {
 			out = append(out, site)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/headcount-hub/headcount/cloud/store"
 	"github.com/headcount-hub/headcount/edge"
@@ -109,39 +108,4 @@ func (t *tail) grow(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// placesAge is how long whom a site belongs to is believed: who may see what changes within it.
-const placesAge = 5 * time.Second
-
-// places knows whom sites belong to.
-type places struct {
-	db      *store.DB
-	domains func(store.Site) []string
-
-	mu    sync.Mutex // guards what follows
-	known map[int64][]string
-	read  time.Time
-}
-
-// of lists whom the site of an event belongs to. What concerns an organisation as a whole is the
-// organisation's.
-func (p *places) of(ctx context.Context, e store.Event) ([]string, error) {
-	if e.SiteName == store.OrgSite {
-		return []string{e.Org}, nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if d, ok := p.known[e.Site]; ok && time.Since(p.read) < placesAge {
-		return d, nil
-	}
-	sites, err := p.db.Sites(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read sites: %w", err)
-	}
-	p.known, p.read = map[int64][]string{}, time.Now()
-	for _, s := range sites {
-		p.known[s.ID] = p.domains(s)
-	}
-	return p.known[e.Site], nil
 }
